@@ -1,0 +1,51 @@
+"""jrnn: recurrent networks as pure JAX functions."""
+
+from typing import TYPE_CHECKING, Any
+
+from jrnn import activations, initializers
+from jrnn.cells.base import Cell
+from jrnn.cells.gru import GRUCell, GRUParams, GRUState
+from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
+from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
+from jrnn.cells.stacked import StackedCell
+from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
+from jrnn.layers.recurrent import gru, lstm, rnn, simple_rnn
+
+if TYPE_CHECKING:
+    from jrnn.keras_loader import KerasFileError, load_keras
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BidirectionalParams",
+    "BidirectionalState",
+    "Cell",
+    "GRUCell",
+    "GRUParams",
+    "GRUState",
+    "KerasFileError",
+    "LSTMCell",
+    "LSTMParams",
+    "LSTMState",
+    "SimpleRNNCell",
+    "SimpleRNNParams",
+    "SimpleRNNState",
+    "StackedCell",
+    "activations",
+    "bidirectional",
+    "gru",
+    "initializers",
+    "load_keras",
+    "lstm",
+    "rnn",
+    "simple_rnn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the Keras loader, and h5py with it, when it is first asked for."""
+    if name in ("load_keras", "KerasFileError"):
+        from jrnn import keras_loader
+
+        return getattr(keras_loader, name)
+    raise AttributeError(f"module 'jrnn' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""One step: each file holds a cell, its parameters and its state."""

@@ -1,0 +1,94 @@
+"""The contract of a cell: one step of a recurrent network, in two halves."""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+Params = Any
+State = Any
+
+
+class Cell(Protocol):
+    """One step of a recurrent network, as four pure methods.
+
+    ``project`` is the half that depends on the input alone and runs for every step at once;
+    ``step`` is the recurrence. A cell is hashable and holds choices only (a frozen dataclass),
+    never arrays; sizes live in the arrays of its parameters. Any object with these methods
+    works wherever jrnn takes a cell; deriving from this class adds ``__call__``.
+
+    ``x`` may be any pytree of arrays. A cell whose features span more than one axis (an image,
+    say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise.
+    """
+
+    def init(self, key: jax.Array, features: Any, units: Any) -> Params:
+        """Returns freshly drawn parameters for ``features`` inputs and ``units`` outputs."""
+        ...
+
+    def initial_state(self, params: Params, z: Any) -> State:
+        """Returns the state before the first step, made from one step's projected input ``z``.
+
+        Made with ``jnp.zeros_like(z[...])`` rather than from a shape, it has the dtype, the
+        sharding and the varying axes that the loop needs.
+        """
+        ...
+
+    def project(self, params: Params, xs: Any) -> Any:
+        """Returns what depends on the input alone, for any leading axes ``[..., F]``."""
+        ...
+
+    def step(self, params: Params, state: State, z: Any) -> tuple[State, Any]:
+        """Returns the next state and the output, given the state and one projected input."""
+        ...
+
+    def __call__(self, params: Params, state: State, x: Any) -> tuple[State, Any]:
+        """Returns ``step(params, state, project(params, x))``: one whole step."""
+        return self.step(params, state, self.project(params, x))
+
+
+def project_input(
+    who: str, xs: ArrayLike, kernel: jax.Array, bias: jax.Array | None = None
+) -> jax.Array:
+    """Returns ``xs @ kernel + bias`` for floating-point ``xs`` [..., F] and ``kernel`` [F, G]."""
+    xs = jnp.asarray(xs)
+    if not jnp.issubdtype(xs.dtype, jnp.floating):
+        raise ValueError(
+            f"{who}: x has dtype {xs.dtype}, but a floating-point dtype is needed; convert it "
+            "(x.astype('float32')) or embed it first"
+        )
+    if xs.ndim == 0 or xs.shape[-1] != kernel.shape[0]:
+        raise ValueError(
+            f"{who}: x has shape {xs.shape}, but kernel {kernel.shape} needs "
+            f"{kernel.shape[0]} features on its last axis"
+        )
+    projected = xs @ kernel
+    return projected if bias is None else projected + bias
+
+
+def check_shape(who: str, name: str, array: Any, expected: tuple[int, ...]) -> None:
+    """Raises ``ValueError`` unless the parameter has the expected shape."""
+    if array is None or array.shape != expected:
+        got = "None" if array is None else f"shape {array.shape}"
+        raise ValueError(f"{who}: {name} is {got}, but this cell needs shape {expected}")
+
+
+def check_bias(who: str, bias: Any, use_bias: bool, expected: tuple[int, ...]) -> None:
+    """Raises ``ValueError`` unless the bias is there exactly when ``use_bias`` says so."""
+    if use_bias:
+        check_shape(who, "bias", bias, expected)
+    elif bias is not None:
+        raise ValueError(f"{who}: bias has shape {bias.shape}, but use_bias=False needs None")
+
+
+def check_sizes(who: str, **sizes: Any) -> None:
+    """Raises ``ValueError`` unless every size is a positive integer."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{who}: {name} is {size!r}, but a positive integer is needed")
+
+
+def zeros(params: Params, z: jax.Array, size: int) -> jax.Array:
+    """Returns zeros [..., size] that follow one step's projected input ``z`` [..., G]."""
+    dtype = jnp.result_type(z, *jax.tree.leaves(params))
+    return jnp.zeros_like(z, shape=(*z.shape[:-1], size), dtype=dtype)

@@ -1,0 +1,132 @@
+"""GRU, with the reset gate applied before or after the recurrent product."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from jrnn import activations, initializers
+from jrnn.activations import Activation
+from jrnn.cells.base import Cell, check_bias, check_shape, check_sizes, project_input, zeros
+from jrnn.initializers import Initializer
+
+
+class GRUParams(NamedTuple):
+    """Parameters of a GRU, in Keras's layout; gate order z (update), r (reset), h (candidate)."""
+
+    kernel: jax.Array  # [F, 3U]
+    recurrent_kernel: jax.Array  # [U, 3U]
+    bias: jax.Array | None = None  # [2, 3U] (input row, recurrent row) with reset_after, else [3U]
+
+
+class GRUState(NamedTuple):
+    """State of a GRU."""
+
+    hidden: jax.Array  # [..., U]
+
+
+@dataclasses.dataclass(frozen=True)
+class GRUCell(Cell):
+    """The gated recurrent unit.
+
+    With ``a = recurrent_activation`` and ``Wz, Wr, Wh`` / ``Rz, Rr, Rh`` the three blocks of the
+    kernel and of the recurrent kernel::
+
+        z  = a(x @ Wz + bz + h @ Rz + cz)
+        r  = a(x @ Wr + br + h @ Rr + cr)
+        n  = activation(x @ Wh + bh + r * (h @ Rh + ch))   # reset_after=True
+        n  = activation(x @ Wh + bh + (r * h) @ Rh)        # reset_after=False
+        h' = z * h + (1 - z) * n
+
+    ``b`` and ``c`` are the two rows of ``bias``; without ``reset_after`` there is ``b`` alone.
+
+    Args:
+        activation: Of the candidate: a function or a name known to ``jrnn.activations.get``.
+        recurrent_activation: Of the two gates.
+        reset_after: Whether the reset gate multiplies the recurrent product (cuDNN, Keras 3) or
+            the state before it (the first version of the paper, Keras 1 and 2).
+        use_bias: Whether the parameters hold a bias.
+        kernel_initializer: A function or name known to ``jrnn.initializers.get``.
+        recurrent_initializer: Likewise, for the recurrent kernel.
+        bias_initializer: Likewise, for the bias.
+
+    Source: Cho et al., 2014 (arXiv:1406.1078); ``keras.layers.GRUCell``.
+    """
+
+    activation: Activation | str = "tanh"
+    recurrent_activation: Activation | str = "sigmoid"
+    reset_after: bool = True
+    use_bias: bool = True
+    kernel_initializer: Initializer | str = "glorot_uniform"
+    recurrent_initializer: Initializer | str = "orthogonal"
+    bias_initializer: Initializer | str = "zeros"
+
+    def __post_init__(self) -> None:
+        activations.get(self.activation)
+        activations.get(self.recurrent_activation)
+
+    def init(
+        self, key: jax.Array, features: int, units: int, dtype: DTypeLike = jnp.float32
+    ) -> GRUParams:
+        """Returns fresh parameters: kernel [F, 3U], recurrent_kernel [U, 3U], bias (see class)."""
+        check_sizes("GRUCell.init", features=features, units=units)
+        keys = jax.random.split(key, 3)
+        kernel = initializers.get(self.kernel_initializer)(keys[0], (features, 3 * units), dtype)
+        recurrent = initializers.get(self.recurrent_initializer)(
+            keys[1], (units, 3 * units), dtype
+        )
+        if not self.use_bias:
+            return GRUParams(kernel, recurrent)
+        bias = initializers.get(self.bias_initializer)(keys[2], self._bias_shape(units), dtype)
+        return GRUParams(kernel, recurrent, bias)
+
+    def initial_state(self, params: GRUParams, z: jax.Array) -> GRUState:
+        """Returns the zero state [..., U]."""
+        return GRUState(zeros(params, z, params.recurrent_kernel.shape[0]))
+
+    def project(self, params: GRUParams, xs: ArrayLike) -> jax.Array:
+        """Returns ``xs @ kernel`` and the input bias, [..., 3U], for ``xs`` [..., F]."""
+        units = params.kernel.shape[-1] // 3
+        check_shape("GRUCell", "recurrent_kernel", params.recurrent_kernel, (units, 3 * units))
+        check_bias("GRUCell", params.bias, self.use_bias, self._bias_shape(units))
+        bias = params.bias[0] if params.bias is not None and self.reset_after else params.bias
+        return project_input("GRUCell", xs, params.kernel, bias)
+
+    def step(
+        self, params: GRUParams, state: GRUState, z: jax.Array
+    ) -> tuple[GRUState, jax.Array]:
+        """Returns the next state and the output [..., U]."""
+        recurrence = self._reset_after if self.reset_after else self._reset_before
+        update, candidate = recurrence(params, state.hidden, z)
+        hidden = update * state.hidden + (1 - update) * candidate
+        return GRUState(hidden), hidden
+
+    def _reset_after(self, params: GRUParams, hidden: jax.Array, z: jax.Array):
+        inner = hidden @ params.recurrent_kernel
+        if params.bias is not None:
+            inner = inner + params.bias[1]
+        input_gates, input_candidate = _split_candidate(z)
+        inner_gates, inner_candidate = _split_candidate(inner)
+        update, reset = self._gates(input_gates + inner_gates)
+        return update, activations.get(self.activation)(input_candidate + reset * inner_candidate)
+
+    def _reset_before(self, params: GRUParams, hidden: jax.Array, z: jax.Array):
+        input_gates, input_candidate = _split_candidate(z)
+        gate_kernel, candidate_kernel = _split_candidate(params.recurrent_kernel)
+        update, reset = self._gates(input_gates + hidden @ gate_kernel)
+        inner_candidate = (reset * hidden) @ candidate_kernel
+        return update, activations.get(self.activation)(input_candidate + inner_candidate)
+
+    def _gates(self, packed: jax.Array) -> tuple[jax.Array, ...]:
+        activation = activations.get(self.recurrent_activation)
+        return tuple(activation(gate) for gate in jnp.split(packed, 2, axis=-1))
+
+    def _bias_shape(self, units: int) -> tuple[int, ...]:
+        return (2, 3 * units) if self.reset_after else (3 * units,)
+
+
+def _split_candidate(packed: jax.Array) -> list[jax.Array]:
+    """Splits z, r, h columns into the two gates' [..., 2U] and the candidate's [..., U]."""
+    return jnp.split(packed, [packed.shape[-1] // 3 * 2], axis=-1)

@@ -1,0 +1,156 @@
+"""LSTM, with optional peepholes, output projection and cell clipping."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from jrnn import activations, initializers
+from jrnn.activations import Activation
+from jrnn.cells.base import Cell, check_bias, check_shape, check_sizes, project_input, zeros
+from jrnn.initializers import Initializer
+
+
+class LSTMParams(NamedTuple):
+    """Parameters of an LSTM, in Keras's layout; gate order i (input), f (forget), c, o (output).
+
+    The state's size is ``U``, or ``P`` where there is a projection.
+    """
+
+    kernel: jax.Array  # [F, 4U]
+    recurrent_kernel: jax.Array  # [U or P, 4U]
+    bias: jax.Array | None = None  # [4U]
+    peephole: jax.Array | None = None  # [3, U], rows i, f, o
+    projection: jax.Array | None = None  # [U, P]
+
+
+class LSTMState(NamedTuple):
+    """State of an LSTM."""
+
+    hidden: jax.Array  # [..., U or P]
+    cell: jax.Array  # [..., U]
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTMCell(Cell):
+    """Long short-term memory.
+
+    With ``a = recurrent_activation`` and the gates in the order i, f, c, o::
+
+        i, f, g, o = split(x @ kernel + bias + h @ recurrent_kernel, 4)
+        i, f = a(i + peephole[0] * c), a(f + peephole[1] * c)
+        c' = clip(f * c + i * activation(g), -cell_clip, cell_clip)
+        o  = a(o + peephole[2] * c')
+        h' = (o * activation(c')) @ projection
+
+    where the peephole terms, the clip and the projection stand only if asked for. The output
+    is ``h'``.
+
+    Args:
+        activation: Of the candidate and of the cell: a function or a name known to
+            ``jrnn.activations.get``.
+        recurrent_activation: Of the three gates.
+        use_bias: Whether the parameters hold a bias.
+        unit_forget_bias: Whether ``init`` sets the forget gate's bias to one.
+        peephole: Whether the gates see the cell through diagonal weights.
+        projection: Size ``P`` of the projected output, or None for no projection.
+        cell_clip: Bound on the cell's absolute value, or None.
+        kernel_initializer: A function or name known to ``jrnn.initializers.get``; also draws
+            the projection.
+        recurrent_initializer: Likewise, for the recurrent kernel.
+        bias_initializer: Likewise, for the bias.
+        peephole_initializer: Likewise, for the peephole weights.
+
+    Source: Hochreiter and Schmidhuber, 1997; Gers and Schmidhuber, 2000 (peepholes); Sak et
+    al., 2014 (arXiv:1402.1128, projection); ``keras.layers.LSTMCell``.
+    """
+
+    activation: Activation | str = "tanh"
+    recurrent_activation: Activation | str = "sigmoid"
+    use_bias: bool = True
+    unit_forget_bias: bool = True
+    peephole: bool = False
+    projection: int | None = None
+    cell_clip: float | None = None
+    kernel_initializer: Initializer | str = "glorot_uniform"
+    recurrent_initializer: Initializer | str = "orthogonal"
+    bias_initializer: Initializer | str = "zeros"
+    peephole_initializer: Initializer | str = "zeros"
+
+    def __post_init__(self) -> None:
+        activations.get(self.activation)
+        activations.get(self.recurrent_activation)
+        if self.projection is not None:
+            check_sizes("LSTMCell", projection=self.projection)
+        if self.cell_clip is not None and not self.cell_clip > 0:
+            raise ValueError(f"LSTMCell: cell_clip is {self.cell_clip}, but it must be above 0")
+
+    def init(
+        self, key: jax.Array, features: int, units: int, dtype: DTypeLike = jnp.float32
+    ) -> LSTMParams:
+        """Returns fresh parameters: kernel [F, 4U], recurrent_kernel [U, 4U], bias [4U]."""
+        check_sizes("LSTMCell.init", features=features, units=units)
+        keys = jax.random.split(key, 5)
+        draw_kernel = initializers.get(self.kernel_initializer)
+        draw_recurrent = initializers.get(self.recurrent_initializer)
+        draw_peephole = initializers.get(self.peephole_initializer)
+        state_size = self.projection or units
+        return LSTMParams(
+            draw_kernel(keys[0], (features, 4 * units), dtype),
+            draw_recurrent(keys[1], (state_size, 4 * units), dtype),
+            self._init_bias(keys[2], units, dtype) if self.use_bias else None,
+            draw_peephole(keys[3], (3, units), dtype) if self.peephole else None,
+            draw_kernel(keys[4], (units, state_size), dtype) if self.projection else None,
+        )
+
+    def _init_bias(self, key: jax.Array, units: int, dtype: DTypeLike) -> jax.Array:
+        bias = initializers.get(self.bias_initializer)(key, (4 * units,), dtype)
+        return bias.at[units : 2 * units].set(1) if self.unit_forget_bias else bias
+
+    def initial_state(self, params: LSTMParams, z: jax.Array) -> LSTMState:
+        """Returns the zero state: hidden [..., U or P] and cell [..., U]."""
+        state_size, width = params.recurrent_kernel.shape
+        return LSTMState(zeros(params, z, state_size), zeros(params, z, width // 4))
+
+    def project(self, params: LSTMParams, xs: ArrayLike) -> jax.Array:
+        """Returns ``xs @ kernel + bias`` [..., 4U] for ``xs`` [..., F]."""
+        units = params.kernel.shape[-1] // 4
+        state_size = self.projection or units
+        check_shape("LSTMCell", "recurrent_kernel", params.recurrent_kernel, (state_size, 4 * units))
+        check_bias("LSTMCell", params.bias, self.use_bias, (4 * units,))
+        if self.peephole or params.peephole is not None:
+            _check_optional("peephole", params.peephole, self.peephole, (3, units))
+        if self.projection or params.projection is not None:
+            _check_optional("projection", params.projection, self.projection, (units, state_size))
+        return project_input("LSTMCell", xs, params.kernel, params.bias)
+
+    def step(
+        self, params: LSTMParams, state: LSTMState, z: jax.Array
+    ) -> tuple[LSTMState, jax.Array]:
+        """Returns the next state and the output [..., U or P]."""
+        activation = activations.get(self.activation)
+        recurrent_activation = activations.get(self.recurrent_activation)
+        i, f, g, o = jnp.split(z + state.hidden @ params.recurrent_kernel, 4, axis=-1)
+        if params.peephole is not None:
+            i = i + params.peephole[0] * state.cell
+            f = f + params.peephole[1] * state.cell
+        cell = recurrent_activation(f) * state.cell + recurrent_activation(i) * activation(g)
+        if self.cell_clip is not None:
+            cell = jnp.clip(cell, -self.cell_clip, self.cell_clip)
+        if params.peephole is not None:
+            o = o + params.peephole[2] * cell
+        hidden = recurrent_activation(o) * activation(cell)
+        if params.projection is not None:
+            hidden = hidden @ params.projection
+        return LSTMState(hidden, cell), hidden
+
+
+def _check_optional(name: str, array, wanted, expected: tuple[int, ...]) -> None:
+    if not wanted:
+        raise ValueError(
+            f"LSTMCell: params hold a {name} of shape {array.shape}, but the cell was made "
+            f"without one; use LSTMCell({name}=...)"
+        )
+    check_shape("LSTMCell", name, array, expected)

@@ -1,0 +1,113 @@
+"""Two directions over the same sequence."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Unpack
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells.base import Cell
+from jrnn.layers.recurrent import TimeOptions, rnn
+
+
+class BidirectionalParams(NamedTuple):
+    """Parameters of the cell that goes forward and of the one that goes backward."""
+
+    forward: Any
+    backward: Any
+
+
+class BidirectionalState(NamedTuple):
+    """States of the two directions, each at its own last step."""
+
+    forward: Any
+    backward: Any
+
+
+Merge = Literal["concat", "sum", "mul", "ave"] | Callable[[Any, Any], Any] | None
+
+_MERGES: dict[str, Callable[[Any, Any], Any]] = {
+    "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
+    "sum": lambda forward, backward: forward + backward,
+    "mul": lambda forward, backward: forward * backward,
+    "ave": lambda forward, backward: (forward + backward) / 2,
+}
+
+
+def bidirectional(
+    cell: Cell,
+    params: BidirectionalParams,
+    xs: Any,
+    *,
+    merge: Merge = "concat",
+    backward_cell: Cell | None = None,
+    **options: Unpack[TimeOptions],
+) -> tuple[BidirectionalState, Any]:
+    """Runs a sequence in both directions and returns ``(state, ys)``.
+
+    Equals::
+
+        forward, ys_forward = rnn(cell, params.forward, xs)
+        backward, ys_backward = rnn(cell, params.backward, xs, reverse=True)
+        return BidirectionalState(forward, backward), merge(ys_forward, ys_backward)
+
+    Args:
+        cell: The cell of both directions, or of the forward one if ``backward_cell`` is given.
+        params: A parameter set for each direction.
+        xs: Input [B, T, F], as for ``rnn``.
+        merge: "concat" (on the last axis, forward first), "sum", "mul", "ave", a function of the
+            two outputs, or None for the pair of them.
+        backward_cell: Another cell for the backward direction.
+        **options: As for ``rnn``. ``initial_state`` and ``initial_output`` are pairs (forward,
+            backward); ``reverse`` exchanges the two directions of travel.
+
+    Returns:
+        ``(BidirectionalState(forward, backward), ys)``: outputs of both directions stand at
+        their own steps before they are merged; without ``return_sequences`` they are the last
+        outputs of each direction, which have both seen all of ``xs``.
+
+    Raises:
+        ValueError: If ``merge`` is unknown, or as in ``rnn``.
+
+    Source: Schuster and Paliwal, 1997; ``keras.layers.Bidirectional``.
+    """
+    reverse = options.pop("reverse", False)
+    states = _pair("initial_state", options.pop("initial_state", None))
+    outputs = _pair("initial_output", options.pop("initial_output", None))
+    merge = _merge_function(merge)
+    directions = zip(
+        (cell, backward_cell or cell),
+        _pair("params", params),
+        states,
+        outputs,
+        (reverse, not reverse),
+        strict=True,
+    )
+    forward, backward = (
+        rnn(one, own, xs, initial_state=state, initial_output=y, reverse=back, **options)
+        for one, own, state, y, back in directions
+    )
+    ys = (forward[1], backward[1])
+    return BidirectionalState(forward[0], backward[0]), ys if merge is None else merge(*ys)
+
+
+def _merge_function(merge: Merge) -> Callable[[Any, Any], Any] | None:
+    if merge is None or callable(merge):
+        return merge
+    if merge not in _MERGES:
+        raise ValueError(
+            f"jrnn.bidirectional: merge is {merge!r}, but one of {sorted(_MERGES)}, a function or "
+            "None is needed"
+        )
+    return lambda forward, backward: jax.tree.map(_MERGES[merge], forward, backward)
+
+
+def _pair(name: str, pair: Any) -> tuple[Any, Any]:
+    if pair is None:
+        return None, None
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(
+            f"jrnn.bidirectional: {name} is a {type(pair).__name__}, but a pair (forward, "
+            "backward) is needed"
+        )
+    return pair[0], pair[1]

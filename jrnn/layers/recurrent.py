@@ -1,0 +1,280 @@
+"""SEQUENCES. A cell over time, as plain functions."""
+
+import functools
+from typing import Any, Literal, TypedDict, Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jrnn.cells.base import Cell, Params, State
+from jrnn.cells.gru import GRUCell, GRUParams, GRUState
+from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
+from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
+from jrnn.scan import scan_cell
+
+
+class TimeOptions(TypedDict, total=False):
+    """What ``rnn`` and every layer made of it take besides the cell, its parameters and input."""
+
+    initial_state: Any
+    lengths: ArrayLike | None
+    mask: ArrayLike | None
+    resets: ArrayLike | None
+    initial_output: Any
+    reverse: bool
+    unroll: int
+    time_major: bool
+    return_sequences: bool
+    return_all_states: bool
+    masked_output: Literal["zero", "repeat"]
+
+
+def rnn(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    *,
+    initial_state: State | None = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    initial_output: Any = None,
+    reverse: bool = False,
+    unroll: int = 1,
+    time_major: bool = False,
+    return_sequences: bool = True,
+    return_all_states: bool = False,
+    masked_output: Literal["zero", "repeat"] = "zero",
+) -> tuple[State, Any]:
+    """Runs any cell over a sequence and returns ``(state, ys)``.
+
+    For one row, without masks, it equals::
+
+        state, ys = initial_state, []
+        for x in xs:
+            state, y = cell(params, state, x)
+            ys.append(y)
+
+    Args:
+        cell: A jrnn cell or any hashable object with a cell's methods (see ``jrnn.Cell``).
+        params: The cell's parameters.
+        xs: Input [B, T, F], or [T, B, F] if ``time_major``; without a batch axis [T, F], and
+            with any number of batch axes before T (after T if ``time_major``). A pytree of
+            such arrays if the cell takes one.
+        initial_state: The cell's state type with leaves [B, U], or broadcastable to that; cast
+            to the dtype of the computation. None for ``cell.initial_state``, zeros as a rule.
+        lengths: Integers [B], from 0 to T: only the first ``lengths`` steps of a row count.
+        mask: [B, T] ([T, B] if ``time_major``), True where a step counts; any pattern. With
+            ``lengths`` as well, both must agree for a step to count.
+        resets: Like ``mask``, True where a step is the first of a new sequence: no state crosses
+            from the step before to it, in either direction. A reset also discards
+            ``initial_state`` at step 0, and takes effect at masked steps too.
+        initial_output: What a masked step repeats, and what comes back as last output, before
+            any step has counted; None for zeros.
+        reverse: Go from the last step to the first (of the valid part where lengths are given).
+            Outputs stay at their own steps, as in ``lax.scan``.
+        unroll: Steps of the loop per iteration; changes speed and compile time alone.
+        time_major: Whether time is the first axis of ``xs``, masks and outputs.
+        return_sequences: Whether ``ys`` holds the output of every step; otherwise it is the
+            output of the last step done that counts, [B, U], and no others are kept.
+        return_all_states: Whether ``state`` holds the states after every step, leaves
+            [B, T, U], in place of the final one.
+        masked_output: "zero" or "repeat": what a step that does not count puts out. A repeated
+            output is that of the step done before.
+
+    Returns:
+        ``(state, ys)``. A step that does not count leaves the state as it was, and what ``xs``
+        holds there (NaN, say) reaches neither values nor gradients. A row of length 0 returns
+        its initial state.
+
+    Raises:
+        ValueError: If a shape, a dtype, a length out of range or an option does not fit.
+
+    Source: ``jax.lax.scan``; masking as in ``keras.layers.RNN``.
+    """
+    _check_options(unroll, masked_output)
+    feature_ndim = getattr(cell, "feature_ndim", 1)
+    xs = jax.tree.map(jnp.asarray, xs)
+    axis, batch, steps = _layout(xs, feature_ndim, time_major)
+    _check_lengths(lengths, batch, steps)
+    expected = (steps, *batch) if time_major else (*batch, steps)
+    mask = _flags("mask", mask, expected)
+    resets = _flags("resets", resets, expected)
+    return _rnn(
+        cell,
+        axis,
+        params,
+        xs,
+        initial_state=initial_state,
+        lengths=None if lengths is None else jnp.asarray(lengths),
+        mask=mask,
+        resets=resets,
+        initial_output=initial_output,
+        reverse=reverse,
+        unroll=unroll,
+        return_sequences=return_sequences,
+        return_all_states=return_all_states,
+        masked_output=masked_output,
+    )
+
+
+@functools.partial(
+    jax.jit,
+    static_argnums=(0, 1),
+    static_argnames=(
+        "reverse",
+        "unroll",
+        "return_sequences",
+        "return_all_states",
+        "masked_output",
+    ),
+)
+def _rnn(cell, axis, params, xs, *, mask, resets, **options):
+    to_front = functools.partial(jnp.moveaxis, source=axis, destination=0)
+    to_place = functools.partial(jnp.moveaxis, source=0, destination=axis)
+    state, ys = scan_cell(
+        cell,
+        params,
+        jax.tree.map(to_front, xs),
+        mask=None if mask is None else to_front(mask),
+        resets=None if resets is None else to_front(resets),
+        **options,
+    )
+    if options["return_all_states"]:
+        state = jax.tree.map(to_place, state)
+    if options["return_sequences"]:
+        ys = jax.tree.map(to_place, ys)
+    return state, ys
+
+
+def _layout(xs: Any, feature_ndim: int, time_major: bool) -> tuple[int, tuple[int, ...], int]:
+    """Returns the time axis, the batch axes' sizes and the number of steps."""
+    leaves = jax.tree.leaves(xs)
+    if not leaves:
+        raise ValueError("jrnn.rnn: xs holds no array, but the number of steps is read off it")
+    widest = max(leaves, key=lambda leaf: leaf.ndim)
+    batch_ndim = widest.ndim - feature_ndim - 1
+    if batch_ndim < 0:
+        raise ValueError(
+            f"jrnn.rnn: xs has shape {widest.shape}, but [..., T, F] with {feature_ndim} feature "
+            "axes is needed; add the missing axis (for one step, call the cell itself)"
+        )
+    axis = 0 if time_major else batch_ndim
+    batch = widest.shape[1 : batch_ndim + 1] if time_major else widest.shape[:batch_ndim]
+    steps = widest.shape[axis]
+    leading = (steps, *batch) if time_major else (*batch, steps)
+    for leaf in leaves:
+        if leaf.shape[: len(leading)] != leading:
+            raise ValueError(
+                f"jrnn.rnn: xs has leaves of shapes {widest.shape} and {leaf.shape}, but all need "
+                f"the leading axes {leading}"
+            )
+    return axis, batch, steps
+
+
+def _check_options(unroll: int, masked_output: str) -> None:
+    if not isinstance(unroll, int) or isinstance(unroll, bool) or unroll < 1:
+        raise ValueError(f"jrnn.rnn: unroll is {unroll!r}, but a positive integer is needed")
+    if masked_output not in ("zero", "repeat"):
+        raise ValueError(
+            f"jrnn.rnn: masked_output is {masked_output!r}, but 'zero' or 'repeat' is needed"
+        )
+
+
+def _check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
+    """Checks the shape always, and the values where they are known (not under ``jit``)."""
+    if lengths is None:
+        return
+    if not isinstance(lengths, jax.Array):
+        lengths = np.asarray(lengths)
+    if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(
+            f"jrnn.rnn: lengths is {lengths.dtype} of shape {lengths.shape}, but integers of "
+            f"shape {batch} are needed, one per row of xs"
+        )
+    if isinstance(lengths, jax.core.Tracer) or lengths.size == 0:
+        return
+    low, high = int(lengths.min()), int(lengths.max())
+    if low < 0 or high > steps:
+        raise ValueError(
+            f"jrnn.rnn: lengths go from {low} to {high}, but xs has {steps} steps; clip them"
+        )
+
+
+def _flags(name: str, flags: Any, expected: tuple[int, ...]) -> jax.Array | None:
+    if flags is None:
+        return None
+    flags = jnp.asarray(flags)
+    if flags.shape != expected:
+        raise ValueError(
+            f"jrnn.rnn: {name} has shape {flags.shape}, but xs needs {expected}, one per step"
+        )
+    return flags
+
+
+def simple_rnn(
+    params: SimpleRNNParams,
+    xs: ArrayLike,
+    *,
+    cell: SimpleRNNCell = SimpleRNNCell(),
+    **options: Unpack[TimeOptions],
+) -> tuple[SimpleRNNState, jax.Array]:
+    """Returns ``rnn(cell, params, xs, **options)``: a SimpleRNN over [B, T, F] as (state, ys).
+
+    Args:
+        params: kernel [F, U], recurrent_kernel [U, U], bias [U].
+        xs: Input [B, T, F].
+        cell: The choices, such as ``SimpleRNNCell(activation="relu")``.
+        **options: As for ``rnn``: initial_state, lengths, mask, ...
+
+    Returns:
+        ``(SimpleRNNState(hidden [B, U]), ys [B, T, U])``.
+
+    Source: ``keras.layers.SimpleRNN``.
+    """
+    return rnn(cell, params, xs, **options)
+
+
+def gru(
+    params: GRUParams, xs: ArrayLike, *, cell: GRUCell = GRUCell(), **options: Unpack[TimeOptions]
+) -> tuple[GRUState, jax.Array]:
+    """Returns ``rnn(cell, params, xs, **options)``: a GRU over [B, T, F] as (state, ys).
+
+    Args:
+        params: kernel [F, 3U], recurrent_kernel [U, 3U], bias [2, 3U] ([3U] with a cell whose
+            ``reset_after`` is False); gate order z, r, h.
+        xs: Input [B, T, F].
+        cell: The choices, such as ``GRUCell(reset_after=False)``.
+        **options: As for ``rnn``: initial_state, lengths, mask, ...
+
+    Returns:
+        ``(GRUState(hidden [B, U]), ys [B, T, U])``.
+
+    Source: ``keras.layers.GRU``.
+    """
+    return rnn(cell, params, xs, **options)
+
+
+def lstm(
+    params: LSTMParams,
+    xs: ArrayLike,
+    *,
+    cell: LSTMCell = LSTMCell(),
+    **options: Unpack[TimeOptions],
+) -> tuple[LSTMState, jax.Array]:
+    """Returns ``rnn(cell, params, xs, **options)``: an LSTM over [B, T, F] as (state, ys).
+
+    Args:
+        params: kernel [F, 4U], recurrent_kernel [U, 4U], bias [4U]; gate order i, f, c, o.
+        xs: Input [B, T, F].
+        cell: The choices, such as ``LSTMCell(peephole=True)``.
+        **options: As for ``rnn``: initial_state, lengths, mask, ...
+
+    Returns:
+        ``(LSTMState(hidden [B, U], cell [B, U]), ys [B, T, U])``.
+
+    Source: ``keras.layers.LSTM``.
+    """
+    return rnn(cell, params, xs, **options)
