@@ -36,7 +36,7 @@ def get(
 ) -> Activation:
     """Returns the activation function of a name, the same object for the same arguments.
 
-    `get(name)(x) == ACTIVATIONS[name](x)`; `get(name, alpha=a)(x) == ACTIVATIONS[name](x, alpha=a)`.
+    `get(name, alpha=a)(x) == ACTIVATIONS[name](x, alpha=a)`.
 
     Args:
         activation: a name in `ACTIVATIONS`, None (linear), or a function, returned as it is.
@@ -199,7 +199,7 @@ def gelu(x: Array) -> Array:
 
 
 def gelu_tanh(x: Array) -> Array:
-    """Returns x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, `jax.nn.gelu(approximate=True)`."""
+    """Returns x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, the approximate gelu."""
     # Beyond 10 the tanh is exactly 1 in float64 too, while the slope of x^3 overflows in float16.
     inner = jnp.abs(x) < 10
     return jnp.where(inner, jax.nn.gelu(jnp.where(inner, x, 0)), jnp.maximum(x, 0))

@@ -139,7 +139,8 @@ def _where(condition: jax.Array, new: Any, old: Any) -> Any:
                 f"jrnn.scan: a mask or reset of shape {condition.shape} selects rows, but the "
                 f"cell has a state, input or output of shape {a.shape} without those axes"
             )
-        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
+        shape = condition.shape + (1,) * (a.ndim - condition.ndim)
+        return jnp.where(condition.reshape(shape), a, b)
 
     return jax.tree.map(select, new, old)
 
@@ -151,7 +152,7 @@ def _like(name: str, given: Any, reference: Any) -> Any:
         raise ValueError(f"jrnn.scan: {name} is {treedef}, but the cell needs {expected}")
 
     def fit(value, target):
-        if jax.dtypes.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys
+        if jnp.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys
             return value
         # Adding zeros made from the input broadcasts, and carries sharding and varying axes over.
         fitted = jnp.asarray(value).astype(target.dtype) + jnp.zeros_like(target)

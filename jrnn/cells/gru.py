@@ -74,9 +74,7 @@ class GRUCell(Cell):
         check_sizes("GRUCell.init", features=features, units=units)
         keys = jax.random.split(key, 3)
         kernel = initializers.get(self.kernel_initializer)(keys[0], (features, 3 * units), dtype)
-        recurrent = initializers.get(self.recurrent_initializer)(
-            keys[1], (units, 3 * units), dtype
-        )
+        recurrent = initializers.get(self.recurrent_initializer)(keys[1], (units, 3 * units), dtype)
         if not self.use_bias:
             return GRUParams(kernel, recurrent)
         bias = initializers.get(self.bias_initializer)(keys[2], self._bias_shape(units), dtype)
@@ -94,9 +92,7 @@ class GRUCell(Cell):
         bias = params.bias[0] if params.bias is not None and self.reset_after else params.bias
         return project_input("GRUCell", xs, params.kernel, bias)
 
-    def step(
-        self, params: GRUParams, state: GRUState, z: jax.Array
-    ) -> tuple[GRUState, jax.Array]:
+    def step(self, params: GRUParams, state: GRUState, z: jax.Array) -> tuple[GRUState, jax.Array]:
         """Returns the next state and the output [..., U]."""
         recurrence = self._reset_after if self.reset_after else self._reset_before
         update, candidate = recurrence(params, state.hidden, z)

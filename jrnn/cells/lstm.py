@@ -118,7 +118,9 @@ class LSTMCell(Cell):
         """Returns ``xs @ kernel + bias`` [..., 4U] for ``xs`` [..., F]."""
         units = params.kernel.shape[-1] // 4
         state_size = self.projection or units
-        check_shape("LSTMCell", "recurrent_kernel", params.recurrent_kernel, (state_size, 4 * units))
+        check_shape(
+            "LSTMCell", "recurrent_kernel", params.recurrent_kernel, (state_size, 4 * units)
+        )
         check_bias("LSTMCell", params.bias, self.use_bias, (4 * units,))
         if self.peephole or params.peephole is not None:
             _check_optional("peephole", params.peephole, self.peephole, (3, units))

@@ -57,9 +57,7 @@ def cut_windows(series: Series, first_year: int, last_year: int) -> Windows:
     mean, deviation = series.scale
     scaled = (np.sqrt(series.truth) - mean) / deviation
     start = np.arange(HISTORY, len(scaled) - HORIZON + 1)
-    inside = (series.years[start] >= first_year) & (
-        series.years[start + HORIZON - 1] <= last_year
-    )
+    inside = (series.years[start] >= first_year) & (series.years[start + HORIZON - 1] <= last_year)
     start = start[inside]
     x = scaled[start[:, None] + np.arange(-HISTORY, 0)]
     y = scaled[start[:, None] + np.arange(HORIZON)]

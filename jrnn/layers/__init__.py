@@ -1,0 +1,1 @@
+"""SEQUENCES: cells over time, and the few other layers that models need."""

@@ -71,28 +71,33 @@ def bidirectional(
 
     Source: Schuster and Paliwal, 1997; ``keras.layers.Bidirectional``.
     """
-    reverse = options.pop("reverse", False)
-    states = _pair("initial_state", options.pop("initial_state", None))
-    outputs = _pair("initial_output", options.pop("initial_output", None))
-    merge = _merge_function(merge)
-    directions = zip(
-        (cell, backward_cell or cell),
+    merged = merge_function(merge)
+    reverse = options.get("reverse", False)
+    own = zip(
         _pair("params", params),
-        states,
-        outputs,
+        _pair("initial_state", options.get("initial_state")),
+        _pair("initial_output", options.get("initial_output")),
         (reverse, not reverse),
         strict=True,
     )
-    forward, backward = (
-        rnn(one, own, xs, initial_state=state, initial_output=y, reverse=back, **options)
-        for one, own, state, y, back in directions
-    )
-    ys = (forward[1], backward[1])
-    return BidirectionalState(forward[0], backward[0]), ys if merge is None else merge(*ys)
+    runs = []
+    for one, (weights, state, output, back) in zip((cell, backward_cell or cell), own, strict=True):
+        given: TimeOptions = {
+            **options,
+            "initial_state": state,
+            "initial_output": output,
+            "reverse": back,
+        }
+        runs.append(rnn(one, weights, xs, **given))
+    (forward, ys_forward), (backward, ys_backward) = runs
+    return BidirectionalState(forward, backward), merged(ys_forward, ys_backward)
 
 
-def _merge_function(merge: Merge) -> Callable[[Any, Any], Any] | None:
-    if merge is None or callable(merge):
+def merge_function(merge: Merge) -> Callable[[Any, Any], Any]:
+    """Returns the function of two outputs that ``merge`` names; None keeps the pair."""
+    if merge is None:
+        return lambda forward, backward: (forward, backward)
+    if callable(merge):
         return merge
     if merge not in _MERGES:
         raise ValueError(

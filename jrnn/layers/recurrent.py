@@ -4,6 +4,7 @@ import functools
 from typing import Any, Literal, TypedDict, Unpack
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike

@@ -1,0 +1,123 @@
+"""What arrays each typed layer needs, and a layer's parameters made of a file's arrays."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from jrnn.cells.gru import GRUCell, GRUParams
+from jrnn.cells.lstm import LSTMCell, LSTMParams
+from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.keras1 import packed
+from jrnn.keras_loader.read import StoredArray
+from jrnn.layers.core import DenseParams, EmbeddingParams
+from jrnn.model.basic import Dense, Embedding, TimeDistributed
+from jrnn.model.graph import Model
+from jrnn.model.layer import Layer
+from jrnn.model.recurrent import Bidirectional, Recurrent
+
+Shape = tuple[int | None, ...]  # None: read off the file
+
+_CELLS: dict[type, tuple[Callable[..., Any], int]] = {  # parameter type, blocks in the kernel
+    SimpleRNNCell: (SimpleRNNParams, 1),
+    GRUCell: (GRUParams, 3),
+    LSTMCell: (LSTMParams, 4),
+}
+
+
+def expected_arrays(layer: Layer) -> tuple[Callable[..., Any] | None, dict[str, Shape]]:
+    """Returns the parameter type of a layer and the name and shape of each of its arrays."""
+    if isinstance(layer, Recurrent):
+        return _recurrent_arrays(layer)
+    if isinstance(layer, Dense):
+        shapes: dict[str, Shape] = {"kernel": (None, layer.units)}
+        return DenseParams, shapes | ({"bias": (layer.units,)} if layer.use_bias else {})
+    if isinstance(layer, Embedding):
+        return EmbeddingParams, {"embeddings": (layer.input_dim, layer.output_dim)}
+    return None, {}
+
+
+def _recurrent_arrays(layer: Recurrent) -> tuple[Callable[..., Any], dict[str, Shape]]:
+    cell: Any = layer.cell
+    params_type, gates = _CELLS[type(cell)]
+    width = gates * layer.units
+    shapes: dict[str, Shape] = {
+        "kernel": (None, width),
+        "recurrent_kernel": (layer.units, width),
+    }
+    if cell.use_bias:
+        two_rows = isinstance(cell, GRUCell) and cell.reset_after
+        shapes["bias"] = (2, width) if two_rows else (width,)
+    return params_type, shapes
+
+
+def has_arrays(layer: Layer) -> bool:
+    """Returns whether the layer owns any array."""
+    if isinstance(layer, Bidirectional):
+        return True
+    if isinstance(layer, TimeDistributed):
+        return has_arrays(layer.layer)
+    if isinstance(layer, Model):
+        return any(has_arrays(inner) for inner in layer.layers)
+    return bool(expected_arrays(layer)[1])
+
+
+def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
+    """Returns a layer's parameters made of the arrays in Keras's order, each checked."""
+    params_type, shapes = expected_arrays(layer)
+    if isinstance(layer, Recurrent):
+        arrays = packed(layer.name, arrays, len(shapes))
+    if params_type is None or len(arrays) != len(shapes):
+        raise KerasFileError(
+            f"layer {layer.name!r}: the file holds {listed(arrays)}, but {layer.kind} needs "
+            f"{_wanted(shapes)}"
+        )
+    for (name, shape), array in zip(shapes.items(), arrays, strict=True):
+        _check(layer, name, shape, array)
+    return params_type(*arrays)
+
+
+def _check(layer: Layer, name: str, shape: Shape, array: StoredArray) -> None:
+    if array.dtype not in ("float16", "bfloat16", "float32", "float64"):
+        raise KerasFileError(
+            f"layer {layer.name!r}: {name} holds {array.dtype}, but floating-point numbers are "
+            "needed; quantised layers are not supported"
+        )
+    fits = len(shape) == len(array.shape) and all(
+        size in (None, got) for size, got in zip(shape, array.shape, strict=True)
+    )
+    leaf = re.sub(r"(_\d+)?(:\d+)?$", "", array.path.rsplit("/", 1)[-1])
+    known = ("kernel", "recurrent_kernel", "bias", "embeddings")
+    if not fits or (leaf in known and leaf != name):
+        raise KerasFileError(
+            f"layer {layer.name!r}: {array.path!r} has shape {array.shape}, but {name} of "
+            f"{_choices(layer)} needs {_text(shape)}"
+        )
+
+
+def _choices(layer: Layer) -> str:
+    if not isinstance(layer, Recurrent):
+        return layer.kind
+    reset = f", reset_after={layer.cell.reset_after}" if isinstance(layer.cell, GRUCell) else ""
+    return f"{layer.kind}(units={layer.units}{reset})"
+
+
+def listed(arrays: Sequence[StoredArray]) -> str:
+    """Returns the arrays' paths and shapes for a message, the first few of many."""
+    if not arrays:
+        return "no arrays"
+    shown = ", ".join(f"{array.path} {array.shape}" for array in arrays[:6])
+    return shown + (f" and {len(arrays) - 6} more" if len(arrays) > 6 else "")
+
+
+def _wanted(shapes: Mapping[str, Shape]) -> str:
+    return ", ".join(f"{name} {_text(shape)}" for name, shape in shapes.items()) or "none"
+
+
+def _text(shape: Shape) -> str:
+    return str(shape).replace("None", "any")
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Returns names in quotes for a message, the first few of many."""
+    return ", ".join(repr(name) for name in list(names)[:12])

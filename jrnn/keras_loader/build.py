@@ -1,0 +1,54 @@
+"""A model and the arrays of a file -> the model's parameters, every array placed and checked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.legacy import from_layers
+from jrnn.keras_loader.objects import from_objects
+from jrnn.keras_loader.read import LegacyWeights, ObjectWeights
+from jrnn.model.graph import Model
+
+ANY_SIZE = 3  # stands for a size that the file leaves open, where shapes alone are worked out
+
+
+def build_params(model: Model, weights: LegacyWeights | ObjectWeights) -> dict[str, Any]:
+    """Returns the parameters; all shapes are checked before any array is read."""
+    if isinstance(weights, LegacyWeights):
+        stored = from_layers(model, weights)
+    else:
+        stored = from_objects(model, weights)
+    _check_together(model, stored)
+    return jax.tree.map(lambda array: jnp.asarray(array.read()), stored)
+
+
+def _check_together(model: Model, stored: Mapping[str, Any]) -> None:
+    """Runs the model on shapes alone, so that what one layer gives is what the next takes."""
+    if any(spec.shape is None or None in spec.shape[2:] for spec in model.inputs):
+        return
+    try:
+        abstract_run(model, stored)
+    except (ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise KerasFileError(f"the layers do not fit together: {reason}") from error
+
+
+def abstract_run(model: Model, params: Any) -> dict[tuple[str, int], Any]:
+    """Returns the shapes of every call's result; sizes the file leaves open are ``ANY_SIZE``."""
+    inputs = [
+        jax.ShapeDtypeStruct(
+            tuple(ANY_SIZE if size is None else size for size in spec.shape or ()),
+            _canonical(spec.dtype or "float32"),
+        )
+        for spec in model.inputs
+    ]
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, _canonical(a.dtype)), params)
+    no_masks = [None] * len(inputs)
+    return jax.eval_shape(lambda p, xs: model.trace(p, xs, no_masks)[0], shapes, inputs)
+
+
+def _canonical(dtype: Any) -> Any:
+    return jax.dtypes.canonicalize_dtype(dtype)

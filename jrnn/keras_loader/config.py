@@ -1,0 +1,176 @@
+"""Reading one layer's config: every key asked for by name, none left unread."""
+
+from typing import Any
+
+from jrnn import activations
+from jrnn.activations import Activation
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.writer import Writer
+
+# fmt: off
+# Keys that do not change what a layer computes in inference.
+HARMLESS = frozenset({
+    "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_dtype",
+    "input_shape", "input_dim", "input_length", "input_spec", "sparse", "ragged", "optional",
+    "seed", "weights", "autocast", "kernel_initializer", "recurrent_initializer",
+    "bias_initializer", "embeddings_initializer", "unit_forget_bias", "init", "inner_init",
+    "forget_bias_init", "kernel_regularizer", "recurrent_regularizer", "bias_regularizer",
+    "activity_regularizer", "embeddings_regularizer", "W_regularizer", "U_regularizer",
+    "b_regularizer", "kernel_constraint", "recurrent_constraint", "bias_constraint",
+    "embeddings_constraint", "W_constraint", "U_constraint", "b_constraint", "dropout",
+    "recurrent_dropout", "dropout_W", "dropout_U", "implementation", "consume_less",
+    "lora_rank", "lora_alpha", "quantization_config", "stochastic", "noise_shape",
+})
+
+# Without sparsemax, which Keras to 3.15 computes wrongly (its issue 23425), nor threshold, which
+# takes arguments that a name cannot give.
+KERAS_ACTIVATIONS = frozenset({
+    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish",
+    "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax", "softplus",
+    "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "swish", "tanh",
+    "tanh_shrink",
+})
+# fmt: on
+
+LARGEST_SIZE = 2**31 - 1
+
+
+class Config:
+    """One layer's config, read key by key; whatever is wrong is told with the layer's name."""
+
+    def __init__(self, entry: Any, writer: Writer) -> None:
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+            raise KerasFileError(
+                f"the config has {_show(entry)} where a layer is needed: an object with class_name "
+                "and config"
+            )
+        self.kind: str = entry["class_name"]
+        self.entry = entry
+        self.writer = writer
+        values = entry.get("config")
+        if not isinstance(values, dict):
+            raise KerasFileError(f"layer of class {_show(self.kind)} has no config object")
+        self.values: dict[str, Any] = values
+        name = values.get("name") or entry.get("name") or self.kind.lower()
+        if not isinstance(name, str):
+            raise KerasFileError(f"layer of class {_show(self.kind)} has the name {_show(name)}")
+        self.name: str = name
+        self._unread = set(self.values) - HARMLESS
+
+    def error(self, message: str) -> KerasFileError:
+        """Returns the error to raise, with the layer's name in front."""
+        return KerasFileError(f"layer {_show(self.name)} ({_show(self.kind)}): {message}")
+
+    def get(self, *keys: str, default: Any = None) -> Any:
+        """Returns the value of the first key that is there."""
+        self._unread.difference_update(keys)
+        return next((self.values[key] for key in keys if key in self.values), default)
+
+    def size(self, *keys: str) -> int:
+        """Returns a positive integer."""
+        value = self.get(*keys)
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int or not 1 <= value <= LARGEST_SIZE:
+            raise self.error(f"{keys[0]} is {_show(value)}, but a positive integer is needed")
+        return value
+
+    def flag(self, *keys: str, default: bool) -> bool:
+        """Returns a truth value; null stands for the default."""
+        value = self.get(*keys)
+        if value is None:
+            return default
+        if value not in (True, False):
+            raise self.error(f"{keys[0]} is {_show(value)}, but true or false is needed")
+        return bool(value)
+
+    def number(self, *keys: str, default: float) -> float:
+        """Returns a float; null stands for the default."""
+        value = self.get(*keys)
+        if value is None:
+            return default
+        if type(value) not in (int, float):
+            raise self.error(f"{keys[0]} is {_show(value)}, but a number is needed")
+        return float(value)
+
+    def sizes(self, key: str, smallest: int) -> tuple[int, ...]:
+        """Returns a list of integers as a tuple."""
+        value = self.get(key)
+        if isinstance(value, dict):  # tf.keras writes {"class_name": "__tuple__", "items": [..]}
+            value = value.get("items")
+        if not isinstance(value, list) or not all(
+            type(size) is int and smallest <= size <= LARGEST_SIZE for size in value
+        ):
+            raise self.error(f"{key} is {_show(value)}, but a list of integers is needed")
+        return tuple(value)
+
+    def activation(self, *keys: str, default: str) -> str | Activation:
+        """Returns the activation as this writer's Keras computes it."""
+        value = self.get(*keys, default=default)
+        if isinstance(value, dict):
+            return self._activation_object(keys[0], value)
+        name = "linear" if value is None else value
+        if not isinstance(name, str) or name not in KERAS_ACTIVATIONS:
+            raise self.error(
+                f"{keys[0]} is {_show(value)}, which is no activation of Keras; custom functions "
+                "are not loaded"
+            )
+        if name == "hard_sigmoid" and self.writer.major < 3:
+            return "hard_sigmoid_keras2"
+        return name
+
+    def _activation_object(self, key: str, value: dict) -> Activation:
+        """An activation layer in the place of an activation's name."""
+        inner = Config(value, self.writer)
+        if inner.kind == "LeakyReLU":
+            slope = inner.number("negative_slope", "alpha", default=0.3)
+            found = activations.get("leaky_relu", alpha=slope)
+        elif inner.kind == "ELU":
+            found = activations.get("elu", alpha=inner.number("alpha", default=1.0))
+        else:
+            raise self.error(f"{key} is a {_show(inner.kind)}, which jrnn does not know there")
+        inner.finish()
+        return found
+
+    def dtype(self) -> str | None:
+        """Returns what the layer computes in; None for float32, where nothing is cast."""
+        policy = self.values.get("dtype")
+        if isinstance(policy, dict):
+            kind, inner = policy.get("class_name"), policy.get("config")
+            if kind not in ("DTypePolicy", "Policy") or not isinstance(inner, dict):
+                raise self.error(
+                    f"its dtype policy is a {_show(kind)}; quantised layers are not supported, save "
+                    "the model before quantising it"
+                )
+            policy = inner.get("name")
+        if isinstance(policy, str):
+            policy = policy.removeprefix("mixed_")
+        if policy in ("float16", "bfloat16", "float64"):
+            return policy
+        if policy in (None, "float32", "int32", "int64"):  # Keras 2.0 writes Embedding's input's
+            return None
+        raise self.error(f"its dtype policy is {_show(policy)}, which jrnn does not know")
+
+    def base(self) -> dict[str, Any]:
+        """Returns the arguments that every layer takes."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "dtype": self.dtype(),
+            "trainable": self.values.get("trainable") is not False,
+        }
+
+    def finish(self) -> None:
+        """Raises ``KerasFileError`` if a key with a meaning was not read."""
+        for key in sorted(self._unread):
+            if self.values[key] not in (None, False, 0, "", [], {}):
+                raise self.error(
+                    f"{_show(key)} is {_show(self.values[key])}, an option jrnn does not know"
+                )
+
+
+def _show(value: Any) -> str:
+    """Returns a short one-line form of anything found in a file."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

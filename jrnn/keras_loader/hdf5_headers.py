@@ -1,0 +1,87 @@
+"""How long the texts of an attribute claim to be, read from the bytes of its object header.
+
+HDF5 allocates a variable-length string by the length written beside its address, up to 4 GiB for
+each, before it looks whether the file holds that much, and h5py has no call to ask first. This
+follows the HDF5 File Format Specification 3.0, sections IV.A (headers) and IV.A.2.m (attributes).
+"""
+
+import struct
+from collections.abc import Iterator
+
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.window import Window
+
+_CONTINUATION, _ATTRIBUTE = 0x10, 0x0C
+_SHARED = 0x02
+_MOST_BLOCKS = 1_000
+_LARGEST_BLOCK = 2**24
+
+
+def claimed_text_bytes(source: Window, header: int, name: bytes, count: int) -> int | None:
+    """Returns the summed lengths of the `count` strings in attribute `name`.
+
+    Args:
+        source: the whole HDF5 file.
+        header: address of the object header that owns the attribute.
+        name: the attribute.
+        count: number of variable-length strings in it.
+
+    Returns:
+        The bytes HDF5 will allocate, or None if the attribute is not stored in the header itself.
+    """
+    found = [
+        _sum_of_lengths(body, count)
+        for kind, flags, body in _messages(source, header)
+        if kind == _ATTRIBUTE and not flags & _SHARED and _attribute_name(body) == name
+    ]
+    return max(found, default=None)
+
+
+def _messages(source: Window, header: int) -> Iterator[tuple[int, int, bytes]]:
+    """Type, flags and body of each message of an object header of version 1 or 2."""
+    start = _at(source, header, 6)
+    if start[:4] == b"OHDR":
+        head, extra = "<BHB", 2 if start[5] & 0x04 else 0
+        skip = 6 + (16 if start[5] & 0x20 else 0) + (4 if start[5] & 0x10 else 0)
+        width = 1 << (start[5] & 3)
+        size = int.from_bytes(_at(source, header + skip, width), "little")
+        blocks, edges = [(header + skip + width, size)], (4, 4)
+    else:
+        head, extra = "<HHB3x", 0
+        size = struct.unpack("<I", _at(source, header + 8, 4))[0]
+        blocks, edges = [(header + 16, size)], (0, 0)
+    for number in range(_MOST_BLOCKS):
+        if number == len(blocks):
+            return
+        block, place = _at(source, *blocks[number]), 0
+        while place + struct.calcsize(head) <= len(block):
+            kind, length, flags = struct.unpack_from(head, block, place)
+            place += struct.calcsize(head) + extra
+            body = block[place : place + length]
+            place += length
+            if kind == _CONTINUATION:
+                address, size = struct.unpack_from("<QQ", body)
+                blocks.append((address + edges[0], size - sum(edges)))
+            yield kind, flags, body
+    raise KerasFileError(f"an object header of more than {_MOST_BLOCKS} blocks")
+
+
+def _at(source: Window, address: int, size: int) -> bytes:
+    if not 0 <= size <= _LARGEST_BLOCK or address + size > source.size:
+        raise KerasFileError(f"an object header at {address} with {size} bytes")
+    source.seek(address)
+    return source.read(size)
+
+
+def _attribute_name(body: bytes) -> bytes:
+    (size,) = struct.unpack_from("<H", body, 2)
+    start = 9 if body[0] == 3 else 8
+    return body[start : start + size].split(b"\0")[0]
+
+
+def _sum_of_lengths(body: bytes, count: int) -> int:
+    """The strings stand last in the message: length (4), heap address (8), index (4) of each."""
+    sizes = struct.unpack_from("<3H", body, 2)
+    padded = [-(-size // 8) * 8 if body[0] == 1 else size for size in sizes]
+    start = (9 if body[0] == 3 else 8) + sum(padded)
+    return sum(struct.unpack_from("<I", body, start + 16 * k)[0] for k in range(count))

@@ -1,0 +1,90 @@
+"""Placing the arrays of the legacy layout: one list of arrays for each layer."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, quoted
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.read import LegacyWeights, StoredArray
+from jrnn.layers.bidirectional import BidirectionalParams
+from jrnn.model.basic import TimeDistributed
+from jrnn.model.graph import Model
+from jrnn.model.layer import Layer
+from jrnn.model.recurrent import Bidirectional
+
+
+def from_layers(model: Model, weights: LegacyWeights) -> dict[str, Any]:
+    stored = {name: arrays for name, arrays in weights.layers.items() if arrays}
+    owners = [layer for layer in model.layers if has_arrays(layer)]
+    if set(stored) != {layer.name for layer in owners}:
+        if len(stored) != len(owners):
+            raise KerasFileError(
+                f"the file holds arrays for {len(stored)} layers {quoted(stored)}, but the model "
+                f"needs them for {len(owners)}: {quoted(layer.name for layer in owners)}"
+            )
+        # As Keras does where names differ: the k-th layer with arrays takes the k-th list.
+        pairs = zip(owners, stored.values(), strict=True)
+        stored = {layer.name: arrays for layer, arrays in pairs}
+    return {layer.name: _from_list(layer, stored[layer.name]) for layer in owners}
+
+
+def _from_list(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
+    if isinstance(layer, Bidirectional):
+        forward, backward = _directions(layer, arrays)
+        return BidirectionalParams(
+            _from_list(layer.forward, forward), _from_list(layer.backward, backward)
+        )
+    if isinstance(layer, TimeDistributed):
+        return _from_list(layer.layer, arrays)
+    if isinstance(layer, Model):
+        return _from_nested(layer, arrays)
+    return fill(layer, arrays)
+
+
+def _directions(
+    layer: Bidirectional, arrays: Sequence[StoredArray]
+) -> tuple[Sequence[StoredArray], Sequence[StoredArray]]:
+    """Splits by the names: a frozen forward layer's arrays stand after the backward ones."""
+    shared = os.path.commonprefix([array.path.split("/")[:-1] for array in arrays])
+    heads = [array.path.split("/")[len(shared)] for array in arrays]
+    forward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("forward")]
+    backward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("backward")]
+    if len(forward) + len(backward) == len(arrays):
+        return forward, backward
+    middle = len(expected_arrays(layer.forward)[1])
+    first, second = arrays[:middle], arrays[middle:]
+    if first and second and _counter(first[0]) > _counter(second[0]):
+        return second, first  # Keras 2.0 counts "kernel:0", "kernel_1:0"; forward is made first
+    return first, second
+
+
+def _counter(array: StoredArray) -> int:
+    found = re.search(r"_(\d+)(?::\d+)?$", array.path)
+    return int(found[1]) if found else 0
+
+
+def _from_nested(model: Model, arrays: Sequence[StoredArray]) -> dict[str, Any]:
+    """A nested model's one list: what is trained first, then what is frozen."""
+    trained = [layer for layer in model.layers if layer.trainable]
+    frozen = [layer for layer in model.layers if not layer.trainable]
+    params, rest = {}, list(arrays)
+    for layer in trained + frozen:
+        count = _count(layer)
+        if count:
+            params[layer.name] = _from_list(layer, rest[:count])
+            rest = rest[count:]
+    if rest:
+        raise KerasFileError(f"layer {model.name!r}: arrays are left over: {listed(rest)}")
+    return params
+
+
+def _count(layer: Layer) -> int:
+    if isinstance(layer, Bidirectional):
+        return _count(layer.forward) + _count(layer.backward)
+    if isinstance(layer, TimeDistributed):
+        return _count(layer.layer)
+    if isinstance(layer, Model):
+        return sum(_count(inner) for inner in layer.layers)
+    return len(expected_arrays(layer)[1])

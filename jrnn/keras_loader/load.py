@@ -1,0 +1,118 @@
+"""``load_keras``: a file -> a model and its parameters."""
+
+import dataclasses
+import os
+from contextlib import ExitStack
+from typing import Any
+
+from jrnn.keras_loader.build import build_params
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.parse import parse_model
+from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
+from jrnn.keras_loader.writer import Writer, writer_of
+from jrnn.model.graph import Model
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A model read from files.
+
+    Attributes:
+        model: The model.
+        params: Its parameters.
+        writer: The Keras that wrote the architecture.
+        kind: What the first file is (see ``KerasFile.kind``).
+    """
+
+    model: Model
+    params: dict[str, Any]
+    writer: Writer | None
+    kind: str
+
+
+def load_keras(
+    path: PathLike,
+    *,
+    config: PathLike | Model | None = None,
+    weights: PathLike | None = None,
+    backend: str | None = None,
+) -> tuple[Model, dict[str, Any]]:
+    """Returns ``(model, params)`` for a model file of any Keras version.
+
+    ``model.apply(params, *inputs)`` computes what the Keras that wrote the file computed. Neither
+    Keras nor TensorFlow is needed, and nothing in the file is executed.
+
+    Args:
+        path: A ``.keras`` file, a legacy ``.h5`` file, or weights alone (``.weights.h5``, legacy
+            weights, ``.weights.json`` of sharded weights); told apart by content.
+        config: Where ``path`` holds weights alone: a file that holds the architecture (JSON from
+            ``model.to_json()`` or any model file) or a ``Model``.
+        weights: Where ``path`` holds an architecture: a file to take the weights from.
+        backend: What Keras ran on ("tensorflow", "jax", "torch", "theano", ...). Only needed
+            where the file does not say and the numbers depend on it: a ``.keras`` file does not,
+            and Keras 3 on JAX repeats the initial state, not zeros, at masked steps that come
+            before all others; TensorFlow is assumed.
+
+    Raises:
+        KerasFileError: If a file cannot be read, holds what jrnn does not know, or holds arrays
+            that do not fit the architecture. Nothing is half-loaded.
+
+    Source: the file formats of Keras 1 to 3; ``keras.saving.load_model``.
+    """
+    loaded = load(path, config=config, weights=weights, backend=backend)
+    return loaded.model, loaded.params
+
+
+def load(
+    path: PathLike,
+    *,
+    config: PathLike | Model | None = None,
+    weights: PathLike | None = None,
+    backend: str | None = None,
+) -> Loaded:
+    """Returns what ``load_keras`` does, together with what is known of the files."""
+    with ExitStack() as stack:
+        file = stack.enter_context(open_keras(path))
+        architecture, store = file, file
+        if config is not None and not isinstance(config, Model):
+            architecture = stack.enter_context(open_keras(config))
+        if weights is not None:
+            store = stack.enter_context(open_keras(weights))
+        if store.weights is None:
+            raise KerasFileError(
+                f"{store.path} holds an architecture without weights; give the weights file as well"
+            )
+        writer = None
+        if isinstance(config, Model):
+            model = config
+        else:
+            writer = _writer(architecture, store, backend)
+            model = _model(architecture, writer)
+        try:
+            params = build_params(model, store.weights)
+        except KerasFileError as error:
+            raise KerasFileError(f"{store.path}: {error}") from error
+        return Loaded(model, params, writer, file.kind)
+
+
+def _model(file: KerasFile, writer: Writer) -> Model:
+    if file.config is None:
+        raise KerasFileError(
+            f"{file.path} holds weights alone; give the architecture as well (config=: the JSON of "
+            "model.to_json(), or a model file)"
+        )
+    try:
+        return parse_model(file.config, writer)
+    except KerasFileError as error:
+        raise KerasFileError(f"{file.path}: {error}") from error
+
+
+def _writer(file: KerasFile, store: KerasFile, backend: str | None) -> Writer:
+    backend = backend or file.backend or store.backend
+    if backend is None and isinstance(store.weights, LegacyWeights):
+        # Keras 1 names no backend, but only on TensorFlow do its array names end in ":0".
+        paths = [array.path for arrays in store.weights.layers.values() for array in arrays]
+        backend = "tensorflow" if any(path.endswith(":0") for path in paths) else "theano"
+    return writer_of(file.keras_version, backend)

@@ -1,0 +1,173 @@
+"""The calls between layers, as Keras 1 and 2 write them (lists) and as Keras 3 does (objects)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jrnn.keras_loader.config import Config
+from jrnn.model.graph import Node, Ref
+from jrnn.model.layer import Layer
+from jrnn.model.operation import OPERATIONS, TENSOR, Operation
+
+NESTED = ("Functional", "Model", "Sequential")
+
+
+class NodeReader:
+    """Reads the calls of one functional model."""
+
+    def __init__(self, config: Config, entries: list) -> None:
+        self.config = config
+        self.keras3 = config.writer.major >= 3
+        kinds = {}
+        for entry in entries:
+            inner = Config(entry, config.writer)
+            kinds[inner.name] = inner.kind
+        # A nested model's own graph counts as its call 0. Keras 2 numbers what others refer to
+        # accordingly; Keras 3 does so in output_layers alone, and there for functional ones alone.
+        self.first_call = {
+            name: int(kind in NESTED and not self.keras3) for name, kind in kinds.items()
+        }
+        self.first_output = {
+            name: int(kind in ("Functional", "Model") or (kind == "Sequential" and not self.keras3))
+            for name, kind in kinds.items()
+        }
+
+    def nodes(self, config: Config, parse: Callable[[Any], Layer]) -> list[Node]:
+        """Returns every call of one layer, at least one."""
+        calls = config.entry.get("inbound_nodes")
+        if not isinstance(calls, list) or not calls:
+            raise config.error("nothing calls it")
+        if str(config.entry.get("module")).startswith("keras.src.ops."):
+            return [self._operation(config, calls)]
+        layer = parse(config.entry)
+        read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
+        return [Node(layer, index, *read(config, call)) for index, call in enumerate(calls)]
+
+    def ends(self, key: str) -> tuple[tuple[Ref, ...], tuple[str, ...] | None]:
+        """Returns the model's inputs or outputs and, where they are a dict, their names."""
+        found = self.config.get(key)
+        if isinstance(found, dict):
+            names = tuple(sorted(found))
+            return tuple(self._end(found[name]) for name in names), names
+        if isinstance(found, list) and found and isinstance(found[0], str):
+            found = [found]
+        if not isinstance(found, list) or not found:
+            raise self.config.error(f"{key} is {found!r:.80}, but a list of tensors is needed")
+        return tuple(self._end(item) for item in found), None
+
+    def _end(self, item: Any) -> Ref:
+        ref = self._ref(self.config, item)
+        return ref._replace(node=ref.node - self.first_output.get(ref.layer, 0))
+
+    def _source(self, config: Config, item: Any) -> Ref:
+        ref = self._ref(config, item)
+        return ref._replace(node=ref.node - self.first_call.get(ref.layer, 0))
+
+    def _ref(self, config: Config, item: Any) -> Ref:
+        if not (
+            isinstance(item, list)
+            and len(item) >= 3
+            and isinstance(item[0], str)
+            and type(item[1]) is int
+            and type(item[2]) is int
+            and item[2] >= 0
+        ):
+            raise config.error(f"{item!r:.80} stands where a tensor [layer, node, index] is needed")
+        return Ref(item[0], item[1], item[2])
+
+    def _call_of_keras2(self, config: Config, call: Any) -> tuple[tuple[Ref, ...], Ref | None]:
+        if isinstance(call, list) and call and isinstance(call[0], str):
+            call = [call]
+        if not isinstance(call, list) or not call:
+            raise config.error(f"{call!r:.80} stands where a call is needed")
+        inputs = [self._source(config, item) for item in call]
+        mask = None
+        for item in call:
+            kwargs = item[3] if len(item) > 3 else {}
+            extra, own_mask = self._keywords(config, kwargs, lambda v: self._source(config, v))
+            inputs += extra
+            mask = own_mask or mask
+        return tuple(inputs), mask
+
+    def _call_of_keras3(self, config: Config, call: Any) -> tuple[tuple[Ref, ...], Ref | None]:
+        if not isinstance(call, dict):
+            raise config.error(f"{call!r:.80} stands where a call is needed")
+        inputs = [self._tensor(config, value) for value in _flat(call.get("args"))]
+        states, mask = self._keywords(
+            config, call.get("kwargs") or {}, lambda value: self._tensor(config, value)
+        )
+        return tuple(inputs + states), mask
+
+    def _keywords(
+        self, config: Config, kwargs: Any, read: Callable[[Any], Ref]
+    ) -> tuple[list[Ref], Ref | None]:
+        """Returns the initial state's tensors and the mask given by keyword."""
+        if not isinstance(kwargs, dict):
+            raise config.error(f"{kwargs!r:.80} stands where keyword arguments are needed")
+        states: list[Ref] = []
+        masks: list[Ref] = []
+        for key, value in kwargs.items():
+            if value is None or value is False or value == []:
+                continue
+            if key not in ("initial_state", "mask"):
+                raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
+            items = [value] if _is_ref(value) else _flat(value)
+            found = [read(item) for item in items if item is not None]
+            (states if key == "initial_state" else masks).extend(found)
+        return states, masks[0] if masks else None
+
+    def _tensor(self, config: Config, value: Any) -> Ref:
+        if not isinstance(value, dict) or value.get("class_name") != "__keras_tensor__":
+            raise config.error(f"it is called with {value!r:.80}, but a tensor is needed")
+        inner = value.get("config")
+        return self._source(config, inner.get("keras_history") if isinstance(inner, dict) else None)
+
+    def _operation(self, config: Config, calls: list) -> Node:
+        """An operation of Keras 3 on tensors and constants, as a layer of its own."""
+        call = calls[0] if isinstance(calls[0], dict) else {}
+        args, kwargs = call.get("args"), call.get("kwargs") or {}
+        if config.kind not in OPERATIONS or not isinstance(args, list) or len(calls) != 1:
+            raise config.error("jrnn cannot load this operation; docs/keras.md lists those it can")
+        if not isinstance(kwargs, dict) or any(value is not None for value in kwargs.values()):
+            raise config.error(f"it is called with {kwargs!r:.80}")
+        inputs: list[Ref] = []
+        template: list[Any] = []
+        for value in args:
+            is_tensor = isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+            if is_tensor:
+                inputs.append(self._tensor(config, value))
+            template.append(TENSOR if is_tensor else _constant(config, value))
+        options: dict[str, Any] = {}
+        if config.kind == "Any":
+            axis = config.get("axis")
+            options["axis"] = tuple(axis) if isinstance(axis, list) else axis
+            options["keepdims"] = config.flag("keepdims", default=False)
+        config.finish()
+        operation = Operation(
+            name=config.name, kind=config.kind, args=tuple(template), options=tuple(options.items())
+        )
+        return Node(operation, 0, tuple(inputs))
+
+
+def _constant(config: Config, value: Any) -> Any:
+    """A number, or what indexes a tensor: slices become tuples, which hash."""
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if isinstance(value, list):
+        return tuple(_constant(config, item) for item in value)
+    if isinstance(value, dict) and value.get("class_name") == "__slice__":
+        inner = value["config"] if isinstance(value.get("config"), dict) else {}
+        ends = tuple(inner.get(key) for key in ("start", "stop", "step"))
+        if all(end is None or type(end) is int for end in ends):
+            return ends
+    raise config.error(f"it is called with {value!r:.80}, which jrnn does not know")
+
+
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str)
+
+
+def _flat(value: Any) -> list:
+    """Flattens lists of lists, as far as JSON nests them."""
+    if not isinstance(value, list):
+        return [value]
+    return [leaf for item in value for leaf in _flat(item)]

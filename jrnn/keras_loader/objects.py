@@ -1,0 +1,68 @@
+"""Placing the arrays of the layout of Keras 3: one group for each object, by its path."""
+
+import re
+from typing import Any
+
+from jrnn.keras_loader.arrays import fill, has_arrays, listed, quoted
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.read import ObjectWeights, StoredArray
+from jrnn.layers.bidirectional import BidirectionalParams
+from jrnn.model.basic import TimeDistributed
+from jrnn.model.graph import Model
+from jrnn.model.layer import Layer
+from jrnn.model.recurrent import Bidirectional, Recurrent
+
+
+def from_objects(model: Model, weights: ObjectWeights) -> dict[str, Any]:
+    objects = dict(weights.objects)
+    params = _from_container(model, weights.container, objects, weights.container)
+    if objects:
+        path, arrays = next(iter(objects.items()))
+        raise KerasFileError(
+            f"arrays are left over that no layer of the model takes: {path!r} with {listed(arrays)}"
+        )
+    return params
+
+
+def _from_container(
+    model: Model, path: str, objects: dict[str, tuple[StoredArray, ...]], container: str
+) -> dict[str, Any]:
+    """The k-th layer of a class takes the k-th group named after the class."""
+    prefix = f"{path}/"
+    keys = {key[len(prefix) :].split("/")[0] for key in objects if key.startswith(prefix)}
+    params = {}
+    owners = [layer for layer in model.layers if has_arrays(layer)]
+    for kind in dict.fromkeys(layer.kind for layer in owners):
+        layers = [layer for layer in owners if layer.kind == kind]
+        pattern = re.compile(rf"{_snake_case(kind)}(?:_(\d+))?")
+        found = sorted(
+            (int(match[1] or 0), key) for key in keys if (match := pattern.fullmatch(key))
+        )
+        if len(found) != len(layers):
+            raise KerasFileError(
+                f"the file holds arrays for {len(found)} layers of class {kind}, but the model "
+                f"needs them for {len(layers)}: {quoted(layer.name for layer in layers)}"
+            )
+        for layer, (_, key) in zip(layers, found, strict=True):
+            params[layer.name] = _from_object(layer, prefix + key, objects, container)
+    return params
+
+
+def _from_object(
+    layer: Layer, path: str, objects: dict[str, tuple[StoredArray, ...]], container: str
+) -> Any:
+    if isinstance(layer, Bidirectional):
+        return BidirectionalParams(
+            _from_object(layer.forward, f"{path}/forward_layer", objects, container),
+            _from_object(layer.backward, f"{path}/backward_layer", objects, container),
+        )
+    if isinstance(layer, TimeDistributed):
+        return _from_object(layer.layer, f"{path}/layer", objects, container)
+    if isinstance(layer, Model):
+        return _from_container(layer, f"{path}/{container}", objects, container)
+    return fill(layer, objects.pop(f"{path}/cell" if isinstance(layer, Recurrent) else path, ()))
+
+
+def _snake_case(name: str) -> str:
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -1,0 +1,172 @@
+"""A model's config -> ``jrnn.model.Model``: Sequential and functional, of every writer."""
+
+import graphlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.layers import LAYERS
+from jrnn.keras_loader.nodes import NodeReader
+from jrnn.keras_loader.wrappers import parse_bidirectional, parse_time_distributed
+from jrnn.keras_loader.writer import Writer
+from jrnn.model.graph import Input, Model, Node, Ref
+from jrnn.model.layer import Layer
+
+
+def parse_model(entry: Any, writer: Writer) -> Model:
+    """Returns the model for ``{"class_name": ..., "config": ...}`` as files hold it."""
+    kind = entry.get("class_name") if isinstance(entry, dict) else None
+    if kind not in MODELS:
+        raise KerasFileError(
+            f"the model is a {kind!r:.80}, but a Sequential or functional model is needed; "
+            "subclassed models hold their forward pass as Python code"
+        )
+    if isinstance(entry.get("config"), list):  # Sequential of Keras 1 and 2.0 to 2.2.2
+        entry = {**entry, "config": {"name": "sequential", "layers": entry["config"]}}
+    config = Config(entry, writer)
+    layers = config.get("layers")
+    if not isinstance(layers, list) or not layers:
+        raise config.error("it has no list of layers")
+    return MODELS[kind](config, layers)
+
+
+def parse_layer(entry: Any, writer: Writer) -> Layer:
+    """Returns the typed layer, wrapper or nested model for an entry of a config."""
+    if isinstance(entry, dict) and entry.get("class_name") in MODELS:
+        return parse_model(entry, writer)
+    config = Config(entry, writer)
+    if config.kind == "Lambda":
+        raise config.error("it holds Python code, which jrnn never runs; replace it in the model")
+    module, registered = config.entry.get("module"), config.entry.get("registered_name")
+    foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "tf_keras")
+    known = config.kind in LAYERS or config.kind in WRAPPERS
+    if not known or foreign or registered not in (None, "", config.kind):
+        raise config.error("jrnn cannot load this layer; docs/keras.md lists those it can")
+    if config.kind in WRAPPERS:
+        layer = WRAPPERS[config.kind](config, lambda inner: parse_layer(inner, writer))
+    else:
+        layer = LAYERS[config.kind](config)
+    config.finish()
+    return layer
+
+
+WRAPPERS = {"Bidirectional": parse_bidirectional, "TimeDistributed": parse_time_distributed}
+
+
+def _sequential(config: Config, entries: list) -> Model:
+    first = Config(entries[0], config.writer)
+    if first.kind == "InputLayer":
+        spec, entries = _input(first), entries[1:]
+    else:
+        spec = _first_input(first)
+    layers = tuple(parse_layer(entry, config.writer) for entry in entries)
+    _check_names(config, [spec.name, *(layer.name for layer in layers)])
+    nodes, previous = [], Ref(spec.name)
+    for layer in layers:
+        nodes.append(Node(layer, 0, (previous,)))
+        previous = Ref(layer.name)
+    return Model(
+        name=config.name,
+        kind=config.kind,
+        inputs=(spec,),
+        nodes=tuple(nodes),
+        outputs=(previous,),
+        layers=layers,
+    )
+
+
+def _first_input(first: Config) -> Input:
+    """The input of a Sequential model that has no InputLayer: its first layer tells."""
+    spec, build = _input(first), first.entry.get("build_config")
+    shape = spec.shape
+    if shape is None and isinstance(build, dict):
+        shape = _shape(first, build.get("input_shape"))
+    # Keras 1 and 2.0 wrote the dtype of an Embedding's input, others that of its output.
+    dtype = None if first.kind == "Embedding" else spec.dtype
+    return Input(f"{first.name}_input", shape, dtype)
+
+
+def _input(config: Config) -> Input:
+    shape = config.values.get("batch_shape") or config.values.get("batch_input_shape")
+    dtype = config.values.get("input_dtype") or config.values.get("dtype")
+    known = isinstance(dtype, str) and dtype.rstrip("0123456789") in ("float", "int", "bool")
+    return Input(config.name, _shape(config, shape), dtype if known else None)
+
+
+def _shape(config: Config, shape: Any) -> tuple[int | None, ...] | None:
+    if isinstance(shape, dict):  # tf.keras writes {"class_name": "TensorShape", "items": [..]}
+        shape = shape.get("items")
+    if shape is None:
+        return None
+    if not isinstance(shape, list) or not all(
+        size is None or (type(size) is int and 0 <= size < 2**31) for size in shape
+    ):
+        raise config.error(f"its input shape is {shape!r:.80}")
+    return tuple(shape)
+
+
+def _functional(config: Config, entries: list) -> Model:
+    reader = NodeReader(config, entries)
+    inputs: dict[str, Input] = {}
+    layers: dict[str, Layer] = {}
+    nodes: dict[tuple[str, int], Node] = {}
+    for entry in entries:
+        inner = Config(entry, config.writer)
+        _check_names(config, [*inputs, *layers, inner.name])
+        if inner.kind == "InputLayer":
+            inputs[inner.name] = _input(inner)
+            continue
+        found = reader.nodes(inner, lambda entry: parse_layer(entry, config.writer))
+        layers[inner.name] = found[0].layer
+        nodes |= {(inner.name, node.number): node for node in found}
+    input_refs, input_names = reader.ends("input_layers")
+    outputs, output_names = reader.ends("output_layers")
+    for ref in input_refs:
+        if ref.layer not in inputs:
+            raise config.error(f"its input {ref.layer!r:.80} is no InputLayer")
+    return Model(
+        name=config.name,
+        kind=config.kind,
+        inputs=tuple(inputs[ref.layer] for ref in input_refs),
+        nodes=tuple(_in_order(config, nodes, {ref.layer for ref in input_refs}, outputs)),
+        outputs=outputs,
+        layers=tuple(layers.values()),
+        implicit_masks=config.writer.major < 3,
+        input_names=input_names,
+        output_names=output_names,
+    )
+
+
+def _in_order(
+    config: Config,
+    nodes: dict[tuple[str, int], Node],
+    inputs: set[str],
+    outputs: tuple[Ref, ...],
+) -> Iterator[Node]:
+    """Yields the calls so that each follows those it needs."""
+    needs = {
+        key: [(ref.layer, ref.node) for ref in (*node.inputs, *([node.mask] if node.mask else []))]
+        for key, node in nodes.items()
+    }
+    wanted = [key for sources in needs.values() for key in sources]
+    for name, call in [*wanted, *((ref.layer, ref.node) for ref in outputs)]:
+        if (name, call) not in nodes and not (name in inputs and call == 0):
+            raise config.error(f"its graph uses call {call} of {name!r:.80}, which is not there")
+    try:
+        order = list(graphlib.TopologicalSorter(needs).static_order())
+    except graphlib.CycleError:
+        raise config.error("its graph runs in a circle") from None
+    yield from (nodes[key] for key in order if key in nodes)
+
+
+def _check_names(config: Config, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise config.error(f"two of its layers have the name {names[-1]!r:.80}")
+
+
+MODELS: dict[str, Callable[[Config, list], Model]] = {
+    "Functional": _functional,
+    "Model": _functional,
+    "Sequential": _sequential,
+}

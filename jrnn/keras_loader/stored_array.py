@@ -1,0 +1,59 @@
+"""One array of a file, known by shape and dtype, read only when asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import ml_dtypes
+import numpy as np
+
+from jrnn.keras_loader.errors import KerasFileError, reading, shown
+
+DTYPES = {
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+    **{
+        f"{sign}int{bits}": np.dtype(f"{sign}int{bits}")
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+}
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in a model file.
+
+    Attributes:
+        path: where it lies, for messages and checks of the leaf name: "lstm_1/lstm_1/kernel:0"
+            (legacy files, as listed in `weight_names`) or "layers/lstm/cell/vars/0".
+        shape: the stored shape, rank 0 to 6.
+        dtype: a key of `DTYPES`.
+        load: reads the values from the open file.
+        where: the file and the place in it, for error messages.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    load: Callable[[], np.ndarray] = field(repr=False, compare=False)
+    where: str = field(default="array", repr=False, compare=False)
+
+    def read(self) -> np.ndarray:
+        """Returns the values, in this machine's byte order.
+
+        Raises:
+            KerasFileError: if the file is damaged there, or already closed.
+        """
+        with reading(self.where):
+            values = np.asarray(self.load())
+            target = DTYPES[self.dtype]
+            opaque = values.dtype.kind == "V" and values.dtype != target
+            values = values.view(target) if opaque else values.astype(target, copy=False)
+            if values.shape != self.shape:
+                raise KerasFileError(
+                    f"{self.where}: expected shape {self.shape} for {shown(self.path)}, found "
+                    f"{values.shape}; the file changed while it was read"
+                )
+            return values

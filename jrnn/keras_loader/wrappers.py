@@ -1,0 +1,57 @@
+"""Layers that hold layers: Bidirectional and TimeDistributed."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jrnn.keras_loader.config import Config
+from jrnn.model.basic import TimeDistributed
+from jrnn.model.layer import Layer
+from jrnn.model.recurrent import Bidirectional, Recurrent
+
+ParseInner = Callable[[Any], Layer]
+
+
+def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
+    """Returns the typed layer; what the config leaves open is as its writer's Keras has it."""
+    writer = config.writer
+    forward = _direction(config, "layer", parse)
+    if config.get("backward_layer") is not None:
+        backward = _direction(config, "backward_layer", parse)
+    else:
+        backwards = not forward.go_backwards if writer.backward_is_negated else True
+        backward = dataclasses.replace(forward, go_backwards=backwards)
+    for option in ("return_sequences", "return_state", "stateful", "time_major"):
+        if getattr(forward, option) != getattr(backward, option):
+            raise config.error(f"{option} differs between its two directions")
+    if forward.go_backwards == backward.go_backwards:
+        raise config.error("both its directions have the same go_backwards")
+    if writer.bidirectional_zeroes_masked and forward.return_sequences:
+        forward, backward = _zeroing(forward, config), _zeroing(backward, config)
+    merge = config.get("merge_mode", default="concat")
+    if merge not in ("concat", "sum", "mul", "ave", None):
+        raise config.error(f"merge_mode is {merge!r:.80}, which Keras does not know")
+    if config.get("num_constants"):
+        raise config.error("it takes constants, which only custom cells use")
+    return Bidirectional(**config.base(), forward=forward, backward=backward, merge=merge)
+
+
+def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:
+    inner = parse(config.get(key))
+    if not isinstance(inner, Recurrent):
+        raise config.error(f"its {key} is a {inner.kind}, but a recurrent layer is needed")
+    return inner
+
+
+def _zeroing(layer: Recurrent, config: Config) -> Recurrent:
+    zeroes = config.writer.honours_zero_output(layer.unroll)
+    return dataclasses.replace(layer, zero_output_for_mask=zeroes)
+
+
+def parse_time_distributed(config: Config, parse: ParseInner) -> TimeDistributed:
+    """Returns the typed layer."""
+    inner = parse(config.get("layer"))
+    one = inner.forward if isinstance(inner, Bidirectional) else inner
+    if isinstance(one, Recurrent) and one.stateful:
+        raise config.error("its inner layer is stateful, which has no meaning step by step")
+    return TimeDistributed(**config.base(), layer=inner)

@@ -1,0 +1,81 @@
+"""Which Keras wrote a file, and what follows from that for the numbers."""
+
+import dataclasses
+import re
+from typing import Literal
+
+from jrnn.keras_loader.errors import KerasFileError
+
+
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """The Keras that wrote a file.
+
+    Attributes:
+        version: As in the file, ``(2, 2, 4)``.
+        tf: Whether it was tf.keras or tf_keras rather than multi-backend Keras.
+        backend: What Keras ran on ("tensorflow", "jax", ...); None if the file does not say.
+    """
+
+    version: tuple[int, int, int]
+    tf: bool = False
+    backend: str | None = None
+
+    def __str__(self) -> str:
+        name = "tf.keras" if self.tf else "Keras"
+        on = f" on {self.backend}" if self.backend and not self.tf else ""
+        return f"{name} {'.'.join(map(str, self.version))}{on}"
+
+    @property
+    def major(self) -> int:
+        """Returns 1, 2 or 3."""
+        return self.version[0]
+
+    @property
+    def gate_activation(self) -> str:
+        """Default gate activation where a config has none: hard_sigmoid until Keras 2.3."""
+        if self.tf:
+            return "hard_sigmoid" if self.version < (2, 2, 5) else "sigmoid"
+        return "hard_sigmoid" if self.version < (2, 3, 0) else "sigmoid"
+
+    @property
+    def reset_after(self) -> bool:
+        """Default of GRU's ``reset_after`` where a config has none."""
+        return self.major >= 3 or (self.tf and self.version >= (2, 2, 5))
+
+    @property
+    def backward_is_negated(self) -> bool:
+        """Whether Bidirectional's backward layer negates ``go_backwards`` or sets it to True."""
+        return self.major < 3
+
+    @property
+    def bidirectional_zeroes_masked(self) -> bool:
+        """Whether Bidirectional(return_sequences=True) puts out zeros at masked steps."""
+        return self.major >= 3 or self.tf
+
+    def masked_start(self, unroll: bool) -> Literal["zeros", "state"]:
+        """Returns what masked steps put out before any step has counted: "zeros" or "state"."""
+        if unroll or self.tf:
+            return "zeros"
+        if self.major >= 3:
+            return "state" if self.backend in ("jax", "numpy") else "zeros"
+        return "state" if self.version < (2, 3, 0) and self.backend != "theano" else "zeros"
+
+    def honours_zero_output(self, unroll: bool) -> bool:
+        """Whether ``zero_output_for_mask`` acts (Keras 3 on JAX ignores it when unrolled)."""
+        return not (self.major >= 3 and unroll and self.backend in ("jax", "numpy"))
+
+
+def writer_of(version: str | None, backend: str | None) -> Writer:
+    """Returns the writer for a version string as files hold it; None stands for Keras 1."""
+    if version is None:
+        return Writer((1, 0, 0), backend=backend)
+    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    if found is None or not 1 <= int(found[1]) <= 3:
+        raise KerasFileError(
+            f"keras_version is {version[:40]!r}, but a version of Keras 1, 2 or 3 is needed"
+        )
+    numbers = (int(found[1]), int(found[2]), int(found[3] or 0))
+    # Multi-backend Keras ended with 2.3.1; "-tf" marks tf.keras until 2.3.0-tf.
+    tf = numbers[0] == 2 and ("-tf" in version or numbers > (2, 3, 1))
+    return Writer(numbers, tf, backend)

@@ -1,0 +1,155 @@
+"""Layers without a time loop."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import activations
+from jrnn.activations import Activation
+from jrnn.layers.core import dense, embedding, masking
+from jrnn.model.layer import Layer, Mask, Result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dense(Layer):
+    """``activation(x @ kernel + bias)`` on the last axis."""
+
+    units: int
+    activation: Activation | str = "linear"
+    use_bias: bool = True
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns the dense layer's output [..., U]; the mask passes through."""
+        return Result((dense(params, inputs[0], activation=self.activation),), (masks[0],))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Embedding(Layer):
+    """Rows of a table; ``mask_zero`` masks steps whose id is 0."""
+
+    input_dim: int
+    output_dim: int
+    mask_zero: bool = False
+
+    def cast_inputs(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Returns the inputs as they are: a large id would not survive in 16 bits."""
+        return inputs
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns the rows [..., F] and, with ``mask_zero``, the mask ``ids != 0``."""
+        ids = inputs[0]
+        return Result((embedding(params, ids),), (ids != 0 if self.mask_zero else None,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Masking(Layer):
+    """Masks the steps whose features all equal ``mask_value``, and sets them to zero."""
+
+    mask_value: float = 0.0
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns the input with masked steps zeroed, and the mask [B, T]."""
+        xs, mask = masking(inputs[0], self.mask_value)
+        return Result((xs,), (mask,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActivationLayer(Layer):
+    """An activation alone."""
+
+    activation: Activation | str
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns ``activation(x)``; the mask passes through."""
+        return Result((activations.get(self.activation)(inputs[0]),), (masks[0],))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Identity(Layer):
+    """What acts in training alone: the dropout and noise layers."""
+
+    rate: float = 0.0
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns the input and its mask."""
+        return Result((inputs[0],), (masks[0],))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flatten(Layer):
+    """All axes but the batch's in one; the mask ends here."""
+
+    channels_first: bool = False
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns [B, F]."""
+        x = inputs[0]
+        if self.channels_first and x.ndim > 2:
+            x = jnp.moveaxis(x, 1, -1)
+        return Result((x.reshape(x.shape[0], math.prod(x.shape[1:])),), (None,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reshape(Layer):
+    """Another shape for all axes but the batch's; the mask ends here."""
+
+    target_shape: tuple[int, ...]
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns [B, *target_shape]; one size may be -1."""
+        x = inputs[0]
+        known = math.prod(size for size in self.target_shape if size != -1)
+        rest = math.prod(x.shape[1:]) // known if known else 0
+        target = tuple(rest if size == -1 else size for size in self.target_shape)
+        return Result((x.reshape(x.shape[0], *target),), (None,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Permute(Layer):
+    """Axes in another order, counted from 1 after the batch; the mask ends here."""
+
+    dims: tuple[int, ...]
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns the transposed input."""
+        return Result((jnp.transpose(inputs[0], (0, *self.dims)),), (None,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RepeatVector(Layer):
+    """The same vector at ``n`` steps; the mask ends here."""
+
+    n: int
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns [B, n, F] for [B, F]."""
+        return Result((jnp.repeat(inputs[0][:, None], self.n, axis=1),), (None,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TimeDistributed(Layer):
+    """A layer applied to every step [:, t] with the same parameters."""
+
+    layer: Layer
+
+    def call(
+        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+    ) -> Result:
+        """Returns the inner layer's outputs [B, T, ...] with the incoming mask [B, T]."""
+        batch, steps = inputs[0].shape[:2]
+
+        def merge(a):
+            return a.reshape(batch * steps, *a.shape[2:])
+
+        def split(a):
+            return a.reshape(batch, steps, *a.shape[1:])
+
+        inner_mask = None if masks[0] is None or masks[0].ndim == 2 else merge(masks[0])
+        values = self.layer.cast_inputs([merge(x) for x in inputs])
+        inner = self.layer.call(self.layer.cast(params), values, [inner_mask])
+        mask = masks[0] if inner.masks[0] is None else split(inner.masks[0])
+        return Result(jax.tree.map(split, inner.outputs), (mask,) * len(inner.outputs))

@@ -1,0 +1,165 @@
+"""LAYERS TOGETHER. A graph of layers as one pure function."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.model.layer import Layer, Mask, Result
+
+
+class Ref(NamedTuple):
+    """One tensor of a graph: the output ``tensor`` of the layer's call number ``node``."""
+
+    layer: str
+    node: int = 0
+    tensor: int = 0
+
+
+class Input(NamedTuple):
+    """One input of a model."""
+
+    name: str
+    shape: tuple[int | None, ...] | None  # with the batch; None where the file does not say
+    dtype: str | None
+
+
+class Node(NamedTuple):
+    """One call of a layer."""
+
+    layer: Layer
+    number: int
+    inputs: tuple[Ref, ...]
+    mask: Ref | None = None  # a mask handed over by hand, as Keras 3 writes it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(Layer):
+    """A graph of layers: the choices alone; ``apply`` is a pure function of its parameters.
+
+    Parameters are a dict from layer name to that layer's parameters; a layer without any has
+    no entry.
+
+    Attributes:
+        inputs: The inputs in order.
+        nodes: The calls, each after those that it needs.
+        outputs: The outputs in order.
+        layers: All layers in the file's order, each once.
+        implicit_masks: Whether a mask travels with its tensor (everywhere but in a functional
+            model of Keras 3, whose nodes name their masks).
+        input_names: Names of the inputs where the model takes a dict; else those of ``inputs``.
+        output_names: Names of the outputs where the model returns a dict.
+    """
+
+    inputs: tuple[Input, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Ref, ...]
+    layers: tuple[Layer, ...]
+    implicit_masks: bool = True
+    input_names: tuple[str, ...] | None = None
+    output_names: tuple[str, ...] | None = None
+
+    def apply(
+        self,
+        params: Mapping[str, Any],
+        *inputs: Any,
+        state: Mapping[str, Any] | None = None,
+        return_state: bool = False,
+    ) -> Any:
+        """Runs the model as in inference and returns what Keras's ``model(x)`` returns.
+
+        Pure: ``jax.jit(model.apply)``, ``jax.grad`` and ``jax.vmap`` work.
+
+        Args:
+            params: The parameters, as ``jrnn.load_keras`` returns them.
+            *inputs: One array [B, ...] for each of ``model.inputs``, or a dict by their names.
+            state: The state that the last call returned, for stateful layers; None resets them.
+            return_state: Whether to return ``(state, outputs)``, the state of stateful layers
+                by layer name, in place of the outputs alone.
+
+        Returns:
+            The output; a tuple of them if there are several, a dict if the model has named ones.
+
+        Raises:
+            ValueError: If the number, the rank or the features of the inputs do not fit.
+
+        Source: ``keras.Model.__call__`` with ``training=False``.
+        """
+        result = self.call(params, self._arrange(inputs), [None] * len(self.inputs), state)
+        outputs: Any = result.outputs
+        if self.output_names is not None:
+            outputs = dict(zip(self.output_names, outputs, strict=True))
+        elif len(outputs) == 1:
+            outputs = outputs[0]
+        return (result.state, outputs) if return_state else outputs
+
+    def call(
+        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+    ) -> Result:
+        """Returns the outputs in order, their masks, and the stateful layers' states."""
+        results, states = self.trace(params, inputs, masks, state)
+        found = [(results[r.layer, r.node], r.tensor) for r in self.outputs]
+        outputs = tuple(result.outputs[tensor] for result, tensor in found)
+        return Result(outputs, tuple(result.masks[tensor] for result, tensor in found), states)
+
+    def trace(
+        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+    ) -> tuple[dict[tuple[str, int], Result], dict[str, Any]]:
+        """Returns every call's result by (layer name, node), and the stateful layers' states."""
+        results = {
+            (spec.name, 0): Result((value,), (mask,))
+            for spec, value, mask in zip(self.inputs, inputs, masks, strict=True)
+        }
+        states: dict[str, Any] = dict(state or {})
+        for node in self.nodes:
+            name = node.layer.name
+            sources = [(results[r.layer, r.node], r.tensor) for r in node.inputs]
+            values = [result.outputs[tensor] for result, tensor in sources]
+            node_masks: list[Mask] = [None] * len(values)
+            if self.implicit_masks:
+                node_masks = [result.masks[tensor] for result, tensor in sources]
+            elif node.mask is not None:
+                node_masks[0] = results[node.mask.layer, node.mask.node].outputs[node.mask.tensor]
+            result = self._call(node.layer, params.get(name), values, node_masks, states.get(name))
+            results[name, node.number] = result
+            if result.state:
+                states[name] = result.state
+        return results, states
+
+    def _call(self, layer: Layer, params: Any, values: list, masks: list, state: Any) -> Result:
+        try:
+            return layer.call(layer.cast(params), layer.cast_inputs(values), masks, state)
+        except ValueError as error:
+            raise ValueError(f"layer {layer.name!r}: {error}") from error
+
+    def _arrange(self, inputs: tuple[Any, ...]) -> list[jax.Array]:
+        """Returns the inputs as arrays in order, checked against what the model says."""
+        names = list(self.input_names or [spec.name for spec in self.inputs])
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            if set(inputs[0]) != set(names):
+                raise ValueError(
+                    f"model {self.name!r}: inputs are named {sorted(inputs[0])}, but it has {names}"
+                )
+            inputs = tuple(inputs[0][name] for name in names)
+        if len(inputs) == 1 and len(names) > 1 and isinstance(inputs[0], list | tuple):
+            inputs = tuple(inputs[0])
+        if len(inputs) != len(names):
+            raise ValueError(
+                f"model {self.name!r}: got {len(inputs)} inputs, but it has {len(names)}: {names}"
+            )
+        return [
+            self._check(spec, jnp.asarray(x)) for spec, x in zip(self.inputs, inputs, strict=True)
+        ]
+
+    def _check(self, spec: Input, x: jax.Array) -> jax.Array:
+        if spec.shape is not None and x.ndim != len(spec.shape):
+            raise ValueError(
+                f"model {self.name!r}: input {spec.name!r} has shape {x.shape}, but "
+                f"{len(spec.shape)} axes are needed, {spec.shape}"
+            )
+        floating = spec.dtype is not None and jnp.issubdtype(jnp.dtype(spec.dtype), jnp.floating)
+        if floating and not jnp.issubdtype(x.dtype, jnp.floating):
+            return x.astype(jnp.float32)
+        return x

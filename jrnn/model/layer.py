@@ -1,0 +1,54 @@
+"""What every layer of a model is: a name, choices, and a pure call."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Mask = jax.Array | None
+
+
+class Result(NamedTuple):
+    """What a layer's call gives back."""
+
+    outputs: tuple[jax.Array, ...]
+    masks: tuple[Mask, ...]  # one per output
+    state: Any = None  # of a stateful layer, for its next call
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer of a model: choices only; its parameters are handed to ``call``.
+
+    Attributes:
+        name: The layer's name, also its key in the model's parameters.
+        kind: The Keras class it stands for.
+        dtype: What inputs and parameters are cast to before the call; None leaves them.
+        trainable: Whether the file says that training may change the parameters.
+    """
+
+    name: str
+    kind: str
+    dtype: str | None = None
+    trainable: bool = True
+
+    def call(
+        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+    ) -> Result:
+        """Returns outputs, their masks and the next state, for inputs and their masks."""
+        raise NotImplementedError(f"{type(self).__name__}.call")
+
+    def cast_inputs(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Returns the inputs in the layer's dtype."""
+        return self.cast(list(inputs))
+
+    def cast(self, tree: Any) -> Any:
+        """Returns a pytree with its floating-point leaves in the layer's dtype."""
+        if self.dtype is None:
+            return tree
+        dtype = jax.dtypes.canonicalize_dtype(self.dtype)
+        return jax.tree.map(
+            lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
+        )

@@ -1,0 +1,71 @@
+"""Operations that Keras 3 writes as nodes of a functional model's graph."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.model.layer import Layer, Result
+
+OPERATIONS: dict[str, Callable[..., jax.Array]] = {
+    "Abs": jnp.abs,
+    "Absolute": jnp.abs,
+    "Add": jnp.add,
+    "Any": jnp.any,
+    "Divide": jnp.divide,
+    "Equal": jnp.equal,
+    "Exp": jnp.exp,
+    "GetItem": lambda x, key: x[tuple(slice(*k) if isinstance(k, tuple) else k for k in key)],
+    "Greater": jnp.greater,
+    "GreaterEqual": jnp.greater_equal,
+    "Less": jnp.less,
+    "LessEqual": jnp.less_equal,
+    "Log": jnp.log,
+    "LogicalAnd": jnp.logical_and,
+    "LogicalNot": jnp.logical_not,
+    "LogicalOr": jnp.logical_or,
+    "Maximum": jnp.maximum,
+    "Minimum": jnp.minimum,
+    "Multiply": jnp.multiply,
+    "Negative": jnp.negative,
+    "NotEqual": jnp.not_equal,
+    "Power": jnp.power,
+    "Relu": jax.nn.relu,
+    "Sigmoid": jax.nn.sigmoid,
+    "Sqrt": jnp.sqrt,
+    "Square": jnp.square,
+    "Subtract": jnp.subtract,
+    "Tanh": jnp.tanh,
+    "TrueDivide": jnp.true_divide,
+}
+
+
+class _Tensor:
+    """Stands in ``Operation.args`` for the next input."""
+
+    def __repr__(self) -> str:
+        return "TENSOR"
+
+
+TENSOR = _Tensor()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operation(Layer):
+    """A function of tensors and constants.
+
+    Attributes:
+        args: The arguments; each ``TENSOR`` takes the next input.
+        options: Keyword arguments, as pairs.
+    """
+
+    args: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns the function's value; no mask passes."""
+        tensors = iter(inputs)
+        args = [next(tensors) if arg is TENSOR else arg for arg in self.args]
+        return Result((OPERATIONS[self.kind](*args, **dict(self.options)),), (None,))
