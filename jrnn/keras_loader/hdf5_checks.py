@@ -99,7 +99,8 @@ def strings(h5: h5py.Group | h5py.Dataset, name: str, where: str, seen: Seen) ->
         if count > MOST_NAMES or size is None or size > LARGEST_TEXT:
             raise KerasFileError(
                 f"{where}: expected at most {MOST_NAMES} strings in {LARGEST_TEXT} bytes, found "
-                f"{count} in {'another place' if size is None else size}; jrnn does not read a file of that size"
+                f"{count} in {'an unknown number' if size is None else size}; "
+                f"jrnn does not read a file of that size"
             )
         values = np.asarray(h5.attrs[name], dtype=object).ravel()
         texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values]
