@@ -6,11 +6,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from jrnn.keras_loader.build import build_params
-from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.errors import KerasFileError, shown
 from jrnn.keras_loader.parse import parse_model
 from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
 from jrnn.keras_loader.writer import Writer, writer_of
 from jrnn.model.graph import Model
+
+BACKENDS = ("cntk", "jax", "numpy", "openvino", "tensorflow", "theano", "torch")
 
 PathLike = str | os.PathLike[str]
 
@@ -56,6 +58,7 @@ def load_keras(
             before all others; TensorFlow is assumed.
 
     Raises:
+        ValueError: If the backend is unknown.
         KerasFileError: If a file cannot be read, holds what jrnn does not know, or holds arrays
             that do not fit the architecture. Nothing is half-loaded.
 
@@ -82,7 +85,8 @@ def load(
             store = stack.enter_context(open_keras(weights))
         if store.weights is None:
             raise KerasFileError(
-                f"{store.path} holds an architecture without weights; give the weights file as well"
+                f"{shown(store.path)}: expected weights, found an architecture alone; give the weights "
+                "file as well"
             )
         writer = None
         if isinstance(config, Model):
@@ -93,26 +97,31 @@ def load(
         try:
             params = build_params(model, store.weights)
         except KerasFileError as error:
-            raise KerasFileError(f"{store.path}: {error}") from error
+            raise KerasFileError(f"{shown(store.path)}: {error}") from error
         return Loaded(model, params, writer, file.kind)
 
 
 def _model(file: KerasFile, writer: Writer) -> Model:
     if file.config is None:
         raise KerasFileError(
-            f"{file.path} holds weights alone; give the architecture as well (config=: the JSON of "
-            "model.to_json(), or a model file)"
+            f"{shown(file.path)}: expected a whole model, found weights alone; give the architecture "
+            "as well (config=: the JSON of model.to_json(), or a model file)"
         )
     try:
         return parse_model(file.config, writer)
     except KerasFileError as error:
-        raise KerasFileError(f"{file.path}: {error}") from error
+        raise KerasFileError(f"{shown(file.path)}: {error}") from error
 
 
 def _writer(file: KerasFile, store: KerasFile, backend: str | None) -> Writer:
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"load_keras: backend is {backend!r}, but one of {BACKENDS} is needed")
     backend = backend or file.backend or store.backend
     if backend is None and isinstance(store.weights, LegacyWeights):
         # Keras 1 names no backend, but only on TensorFlow do its array names end in ":0".
         paths = [array.path for arrays in store.weights.layers.values() for array in arrays]
         backend = "tensorflow" if any(path.endswith(":0") for path in paths) else "theano"
-    return writer_of(file.keras_version, backend)
+    version = file.keras_version or store.keras_version
+    if version is None and file.config is not None and "module" in file.config:
+        version = "3.0.0"
+    return writer_of(version, backend)
