@@ -143,7 +143,7 @@ def _run_file(name: str, recorded: Recorded) -> Outcome:
     with resources.as_file(resources.files("jrnn") / "data" / name) as path:
         model, params = jrnn.load_keras(path)
     x = jnp.asarray(recorded.x0)
-    # Accelerators multiply float32 in fewer bits unless told otherwise; Keras did not.
+    # Accelerators multiply float32 in fewer bits unless told otherwise; Keras ran on a CPU.
     with jax.default_matmul_precision("highest"):
         y, first, best = _timed(jax.jit(model.apply), params, x)
     return Outcome(y, _difference(name, y, recorded.y0), first, best)
@@ -188,9 +188,9 @@ def _draw(figure: Any, recorded: Recorded, forecast: np.ndarray, report: DemoRep
     record, errors = figure.subplots(1, 2, width_ratios=[3.6, 1])
     difference = max(report.max_difference_keras, report.max_difference_h5)
     figure.suptitle(
-        f"Sunspots, forecast {forecast.shape[1]} years ahead: RMSE {report.rmse:.1f}"
+        f"Sunspots, forecast 1 to {forecast.shape[1]} years ahead: RMSE {report.rmse:.1f}"
         f" (repeating the last cycle: {report.rmse_baseline:.1f})\n"
-        f"one Keras file, run by jrnn and by Keras: they differ by at most {difference:.0e}",
+        f"one model file, run by jrnn and by Keras: outputs differ by at most {difference:.1e}",
         fontsize=13,
     )
     _draw_record(record, recorded, forecast)
@@ -219,10 +219,10 @@ def _draw_record(axes: Any, recorded: Recorded, forecast: np.ndarray) -> None:
         axes.plot(when, keras_forecast[row], "o", mfc="none", mec=ORANGE, ms=6, label=label)
     axes.set_xlim(years[shown][0], years[-1] + 0.5)
     in_years = axes.get_xaxis_transform()  # x in years, y as a share of the height
-    axes.text(years[first], 0.985, " held out of training", va="top", transform=in_years)
+    axes.text(years[-1], 0.98, "held out of training", ha="right", va="top", transform=in_years)
     axes.set_xlabel("year")
     axes.set_ylabel("sunspot number (yearly mean)")
-    axes.legend(loc="upper left", frameon=False, ncols=1)
+    axes.legend(loc="upper left", frameon=False)
 
 
 def _draw_errors(axes: Any, recorded: Recorded, forecast: np.ndarray) -> None:

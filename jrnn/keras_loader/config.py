@@ -140,8 +140,8 @@ class Config:
             kind, inner = policy.get("class_name"), policy.get("config")
             if kind not in ("DTypePolicy", "Policy") or not isinstance(inner, dict):
                 raise self.error(
-                    f"its dtype policy is a {_show(kind)}; quantised layers are not supported, save "
-                    "the model before quantising it"
+                    f"its dtype policy is a {_show(kind)}; quantised layers are not supported, "
+                    "save the model before quantising it"
                 )
             policy = inner.get("name")
         if isinstance(policy, str):

@@ -1,6 +1,6 @@
 """Placing the arrays of the legacy layout: one list of arrays for each layer."""
 
-import os
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +16,7 @@ from jrnn.model.recurrent import Bidirectional
 
 
 def from_layers(model: Model, weights: LegacyWeights) -> dict[str, Any]:
+    """Returns the parameters with stored arrays as leaves; every array finds its place."""
     stored = {name: arrays for name, arrays in weights.layers.items() if arrays}
     owners = [layer for layer in model.layers if has_arrays(layer)]
     if set(stored) != {layer.name for layer in owners}:
@@ -47,8 +48,10 @@ def _directions(
     layer: Bidirectional, arrays: Sequence[StoredArray]
 ) -> tuple[Sequence[StoredArray], Sequence[StoredArray]]:
     """Splits by the names: a frozen forward layer's arrays stand after the backward ones."""
-    shared = os.path.commonprefix([array.path.split("/")[:-1] for array in arrays])
-    heads = [array.path.split("/")[len(shared)] for array in arrays]
+    paths = [array.path.split("/") for array in arrays]
+    folders = zip(*(path[:-1] for path in paths), strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda names: len(set(names)) == 1, folders))
+    heads = [path[shared] for path in paths]
     forward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("forward")]
     backward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("backward")]
     if len(forward) + len(backward) == len(arrays):

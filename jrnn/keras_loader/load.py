@@ -85,8 +85,8 @@ def load(
             store = stack.enter_context(open_keras(weights))
         if store.weights is None:
             raise KerasFileError(
-                f"{shown(store.path)}: expected weights, found an architecture alone; give the weights "
-                "file as well"
+                f"{shown(store.path)}: expected weights, found an architecture alone; give the "
+                "weights file as well"
             )
         writer = None
         if isinstance(config, Model):
@@ -104,8 +104,8 @@ def load(
 def _model(file: KerasFile, writer: Writer) -> Model:
     if file.config is None:
         raise KerasFileError(
-            f"{shown(file.path)}: expected a whole model, found weights alone; give the architecture "
-            "as well (config=: the JSON of model.to_json(), or a model file)"
+            f"{shown(file.path)}: expected a whole model, found weights alone; give the "
+            "architecture as well (config=: the JSON of model.to_json(), or a model file)"
         )
     try:
         return parse_model(file.config, writer)

@@ -74,46 +74,51 @@ class NodeReader:
             raise config.error(f"{item!r:.80} stands where a tensor [layer, node, index] is needed")
         return Ref(item[0], item[1], item[2])
 
-    def _call_of_keras2(self, config: Config, call: Any) -> tuple[tuple[Ref, ...], Ref | None]:
+    def _call_of_keras2(self, config: Config, call: Any) -> tuple[Any, ...]:
         if isinstance(call, list) and call and isinstance(call[0], str):
             call = [call]
         if not isinstance(call, list) or not call:
             raise config.error(f"{call!r:.80} stands where a call is needed")
         inputs = [self._source(config, item) for item in call]
-        mask = None
+        masks: tuple[Ref | None, ...] = ()
         for item in call:
             kwargs = item[3] if len(item) > 3 else {}
-            extra, own_mask = self._keywords(config, kwargs, lambda v: self._source(config, v))
+            extra, own_masks = self._keywords(config, kwargs, lambda v: self._source(config, v))
             inputs += extra
-            mask = own_mask or mask
-        return tuple(inputs), mask
+            masks = own_masks or masks
+        return tuple(inputs), masks
 
-    def _call_of_keras3(self, config: Config, call: Any) -> tuple[tuple[Ref, ...], Ref | None]:
+    def _call_of_keras3(self, config: Config, call: Any) -> tuple[Any, ...]:
         if not isinstance(call, dict):
             raise config.error(f"{call!r:.80} stands where a call is needed")
-        inputs = [self._tensor(config, value) for value in _flat(call.get("args"))]
-        states, mask = self._keywords(
+        args = call.get("args")
+        inputs = [self._tensor(config, value) for value in _flat(args)]
+        states, masks = self._keywords(
             config, call.get("kwargs") or {}, lambda value: self._tensor(config, value)
         )
-        return tuple(inputs + states), mask
+        # Keras 3 fills in masks for calls with one argument alone, thus none beside states.
+        alone = not states and isinstance(args, list) and len(args) == 1
+        return tuple(inputs + states), masks, alone
 
     def _keywords(
         self, config: Config, kwargs: Any, read: Callable[[Any], Ref]
-    ) -> tuple[list[Ref], Ref | None]:
-        """Returns the initial state's tensors and the mask given by keyword."""
+    ) -> tuple[list[Ref], tuple[Ref | None, ...]]:
+        """Returns the initial state's tensors and the inputs' masks given by keyword."""
         if not isinstance(kwargs, dict):
             raise config.error(f"{kwargs!r:.80} stands where keyword arguments are needed")
         states: list[Ref] = []
-        masks: list[Ref] = []
+        masks: list[Ref | None] = []
         for key, value in kwargs.items():
             if value is None or value is False or value == []:
                 continue
             if key not in ("initial_state", "mask"):
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
             items = [value] if _is_ref(value) else _flat(value)
-            found = [read(item) for item in items if item is not None]
-            (states if key == "initial_state" else masks).extend(found)
-        return states, masks[0] if masks else None
+            if key == "initial_state":
+                states += [read(item) for item in items if item is not None]
+            else:
+                masks += [None if item is None else read(item) for item in items]
+        return states, tuple(masks)
 
     def _tensor(self, config: Config, value: Any) -> Ref:
         if not isinstance(value, dict) or value.get("class_name") != "__keras_tensor__":

@@ -14,6 +14,7 @@ from jrnn.model.recurrent import Bidirectional, Recurrent
 
 
 def from_objects(model: Model, weights: ObjectWeights) -> dict[str, Any]:
+    """Returns the parameters with stored arrays as leaves; every array finds its place."""
     objects = dict(weights.objects)
     params = _from_container(model, weights.container, objects, weights.container)
     if objects:

@@ -132,7 +132,6 @@ def _functional(config: Config, entries: list) -> Model:
         nodes=tuple(_in_order(config, nodes, {ref.layer for ref in input_refs}, outputs)),
         outputs=outputs,
         layers=tuple(layers.values()),
-        implicit_masks=config.writer.major < 3,
         input_names=input_names,
         output_names=output_names,
     )
@@ -146,7 +145,7 @@ def _in_order(
 ) -> Iterator[Node]:
     """Yields the calls so that each follows those it needs."""
     needs = {
-        key: [(ref.layer, ref.node) for ref in (*node.inputs, *([node.mask] if node.mask else []))]
+        key: [(ref.layer, ref.node) for ref in (*node.inputs, *node.masks) if ref is not None]
         for key, node in nodes.items()
     }
     wanted = [key for sources in needs.values() for key in sources]

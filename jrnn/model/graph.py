@@ -32,7 +32,8 @@ class Node(NamedTuple):
     layer: Layer
     number: int
     inputs: tuple[Ref, ...]
-    mask: Ref | None = None  # a mask handed over by hand, as Keras 3 writes it
+    masks: tuple[Ref | None, ...] = ()  # handed over by keyword, in place of the inputs' own
+    takes_masks: bool = True  # whether the inputs' own masks count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,6 @@ class Model(Layer):
         nodes: The calls, each after those that it needs.
         outputs: The outputs in order.
         layers: All layers in the file's order, each once.
-        implicit_masks: Whether a mask travels with its tensor (everywhere but in a functional
-            model of Keras 3, whose nodes name their masks).
         input_names: Names of the inputs where the model takes a dict; else those of ``inputs``.
         output_names: Names of the outputs where the model returns a dict.
     """
@@ -57,7 +56,6 @@ class Model(Layer):
     nodes: tuple[Node, ...]
     outputs: tuple[Ref, ...]
     layers: tuple[Layer, ...]
-    implicit_masks: bool = True
     input_names: tuple[str, ...] | None = None
     output_names: tuple[str, ...] | None = None
 
@@ -100,7 +98,7 @@ class Model(Layer):
     ) -> Result:
         """Returns the outputs in order, their masks, and the stateful layers' states."""
         results, states = self.trace(params, inputs, masks, state)
-        found = [(results[r.layer, r.node], r.tensor) for r in self.outputs]
+        found = [(_holding(results, ref), ref.tensor) for ref in self.outputs]
         outputs = tuple(result.outputs[tensor] for result, tensor in found)
         return Result(outputs, tuple(result.masks[tensor] for result, tensor in found), states)
 
@@ -115,13 +113,14 @@ class Model(Layer):
         states: dict[str, Any] = dict(state or {})
         for node in self.nodes:
             name = node.layer.name
-            sources = [(results[r.layer, r.node], r.tensor) for r in node.inputs]
+            sources = [(_holding(results, ref), ref.tensor) for ref in node.inputs]
             values = [result.outputs[tensor] for result, tensor in sources]
             node_masks: list[Mask] = [None] * len(values)
-            if self.implicit_masks:
+            if node.takes_masks:
                 node_masks = [result.masks[tensor] for result, tensor in sources]
-            elif node.mask is not None:
-                node_masks[0] = results[node.mask.layer, node.mask.node].outputs[node.mask.tensor]
+            for position, ref in enumerate(node.masks[: len(values)]):
+                if ref is not None:
+                    node_masks[position] = _holding(results, ref).outputs[ref.tensor]
             result = self._call(node.layer, params.get(name), values, node_masks, states.get(name))
             results[name, node.number] = result
             if result.state:
@@ -163,3 +162,13 @@ class Model(Layer):
         if floating and not jnp.issubdtype(x.dtype, jnp.floating):
             return x.astype(jnp.float32)
         return x
+
+
+def _holding(results: Mapping[tuple[str, int], Result], ref: Ref) -> Result:
+    """Returns the result that holds a tensor, checked to hold it."""
+    result = results[ref.layer, ref.node]
+    if ref.tensor >= len(result.outputs):
+        raise ValueError(
+            f"output {ref.tensor} of {ref.layer!r} is used, but it has {len(result.outputs)}"
+        )
+    return result
