@@ -34,6 +34,7 @@ KERAS_ACTIVATIONS = frozenset({
 # fmt: on
 
 LARGEST_SIZE = 2**31 - 1
+LARGEST_NUMBER = 2**1000  # a JSON integer can be too large for a float
 
 
 class Config:
@@ -49,6 +50,8 @@ class Config:
         self.entry = entry
         self.writer = writer
         values = entry.get("config")
+        if self.kind == "Sequential" and isinstance(values, list):  # Keras 1 and 2.0 to 2.2.2
+            values = {"layers": values}
         if not isinstance(values, dict):
             raise KerasFileError(f"layer of class {_show(self.kind)} has no config object")
         self.values: dict[str, Any] = values
@@ -61,6 +64,12 @@ class Config:
     def error(self, message: str) -> KerasFileError:
         """Returns the error to raise, with the layer's name in front."""
         return KerasFileError(f"layer {_show(self.name)} ({_show(self.kind)}): {message}")
+
+    def is_foreign(self) -> bool:
+        """Returns whether the class comes from elsewhere than Keras."""
+        module, registered = self.entry.get("module"), self.entry.get("registered_name")
+        package = "keras" if module is None else str(module).split(".")[0]
+        return package not in ("keras", "tf_keras") or registered not in (None, "", self.kind)
 
     def get(self, *keys: str, default: Any = None) -> Any:
         """Returns the value of the first key that is there."""
@@ -90,7 +99,7 @@ class Config:
         value = self.get(*keys)
         if value is None:
             return default
-        if type(value) not in (int, float):
+        if type(value) not in (int, float) or abs(value) > LARGEST_NUMBER:
             raise self.error(f"{keys[0]} is {_show(value)}, but a number is needed")
         return float(value)
 
@@ -123,6 +132,8 @@ class Config:
     def _activation_object(self, key: str, value: dict) -> Activation:
         """An activation layer in the place of an activation's name."""
         inner = Config(value, self.writer)
+        if inner.is_foreign():
+            raise self.error(f"{key} is a {_show(inner.kind)} that is not of Keras")
         if inner.kind == "LeakyReLU":
             slope = inner.number("negative_slope", "alpha", default=0.3)
             found = activations.get("leaky_relu", alpha=slope)

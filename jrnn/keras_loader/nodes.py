@@ -6,7 +6,7 @@ from typing import Any
 from jrnn.keras_loader.config import Config
 from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
-from jrnn.model.operation import OPERATIONS, TENSOR, Operation
+from jrnn.model.operation import OPERATIONS, TENSOR, Operation, Slice
 
 NESTED = ("Functional", "Model", "Sequential")
 
@@ -154,16 +154,18 @@ class NodeReader:
 
 
 def _constant(config: Config, value: Any) -> Any:
-    """A number, or what indexes a tensor: slices become tuples, which hash."""
+    """A number, or what indexes a tensor."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     if isinstance(value, list):
         return tuple(_constant(config, item) for item in value)
+    if isinstance(value, dict) and value.get("class_name") == "__ellipsis__":
+        return ...
     if isinstance(value, dict) and value.get("class_name") == "__slice__":
         inner = value["config"] if isinstance(value.get("config"), dict) else {}
         ends = tuple(inner.get(key) for key in ("start", "stop", "step"))
         if all(end is None or type(end) is int for end in ends):
-            return ends
+            return Slice(*ends)
     raise config.error(f"it is called with {value!r:.80}, which jrnn does not know")
 
 

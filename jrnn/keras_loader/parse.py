@@ -16,32 +16,26 @@ from jrnn.model.layer import Layer
 
 def parse_model(entry: Any, writer: Writer) -> Model:
     """Returns the model for ``{"class_name": ..., "config": ...}`` as files hold it."""
-    kind = entry.get("class_name") if isinstance(entry, dict) else None
-    if kind not in MODELS:
-        raise KerasFileError(
-            f"the model is a {kind!r:.80}, but a Sequential or functional model is needed; "
-            "subclassed models hold their forward pass as Python code"
-        )
-    if isinstance(entry.get("config"), list):  # Sequential of Keras 1 and 2.0 to 2.2.2
-        entry = {**entry, "config": {"name": "sequential", "layers": entry["config"]}}
     config = Config(entry, writer)
+    if config.kind not in MODELS or config.is_foreign():
+        raise KerasFileError(
+            f"the model is a {config.kind!r:.80}, but a Sequential or functional model of Keras is "
+            "needed; subclassed models hold their forward pass as Python code"
+        )
     layers = config.get("layers")
     if not isinstance(layers, list) or not layers:
         raise config.error("it has no list of layers")
-    return MODELS[kind](config, layers)
+    return MODELS[config.kind](config, layers)
 
 
 def parse_layer(entry: Any, writer: Writer) -> Layer:
     """Returns the typed layer, wrapper or nested model for an entry of a config."""
-    if isinstance(entry, dict) and entry.get("class_name") in MODELS:
-        return parse_model(entry, writer)
     config = Config(entry, writer)
+    if config.kind in MODELS:
+        return parse_model(entry, writer)
     if config.kind == "Lambda":
         raise config.error("it holds Python code, which jrnn never runs; replace it in the model")
-    module, registered = config.entry.get("module"), config.entry.get("registered_name")
-    foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "tf_keras")
-    known = config.kind in LAYERS or config.kind in WRAPPERS
-    if not known or foreign or registered not in (None, "", config.kind):
+    if config.is_foreign() or not (config.kind in LAYERS or config.kind in WRAPPERS):
         raise config.error("jrnn cannot load this layer; docs/keras.md lists those it can")
     if config.kind in WRAPPERS:
         layer = WRAPPERS[config.kind](config, lambda inner: parse_layer(inner, writer))
@@ -90,8 +84,11 @@ def _first_input(first: Config) -> Input:
 def _input(config: Config) -> Input:
     shape = config.values.get("batch_shape") or config.values.get("batch_input_shape")
     dtype = config.values.get("input_dtype") or config.values.get("dtype")
-    known = isinstance(dtype, str) and dtype.rstrip("0123456789") in ("float", "int", "bool")
+    known = isinstance(dtype, str) and dtype in INPUT_DTYPES
     return Input(config.name, _shape(config, shape), dtype if known else None)
+
+
+INPUT_DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "bool")
 
 
 def _shape(config: Config, shape: Any) -> tuple[int | None, ...] | None:

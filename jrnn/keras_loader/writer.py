@@ -70,8 +70,8 @@ def writer_of(version: str | None, backend: str | None) -> Writer:
     """Returns the writer for a version string as files hold it; None stands for Keras 1."""
     if version is None:
         return Writer((1, 0, 0), backend=backend)
-    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
-    if found is None or not 1 <= int(found[1]) <= 3:
+    found = re.match(r"([1-3])\.([0-9]{1,4})(?:\.([0-9]{1,4}))?", version)
+    if found is None:
         raise KerasFileError(
             f"keras_version is {version[:40]!r}, but a version of Keras 1, 2 or 3 is needed"
         )

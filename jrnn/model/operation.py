@@ -2,12 +2,26 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jrnn.model.layer import Layer, Result
+
+
+class Slice(NamedTuple):
+    """A slice that hashes."""
+
+    start: int | None
+    stop: int | None
+    step: int | None
+
+
+def _get_item(x: jax.Array, key: Any) -> jax.Array:
+    keys = key if type(key) is tuple else (key,)
+    return x[tuple(slice(*one) if isinstance(one, Slice) else one for one in keys)]
+
 
 OPERATIONS: dict[str, Callable[..., jax.Array]] = {
     "Abs": jnp.abs,
@@ -17,7 +31,7 @@ OPERATIONS: dict[str, Callable[..., jax.Array]] = {
     "Divide": jnp.divide,
     "Equal": jnp.equal,
     "Exp": jnp.exp,
-    "GetItem": lambda x, key: x[tuple(slice(*k) if isinstance(k, tuple) else k for k in key)],
+    "GetItem": _get_item,
     "Greater": jnp.greater,
     "GreaterEqual": jnp.greater_equal,
     "Less": jnp.less,

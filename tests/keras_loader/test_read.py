@@ -1,5 +1,6 @@
 """What a model file may do to its reader: be one of the kinds known, or be refused in one line."""
 
+import io
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from jrnn.keras_loader.read import (
     StoredArray,
     open_keras,
 )
+from jrnn.keras_loader.window import Window
 
 DATA = Path(__file__).parents[1] / "data"
 CONFIG = {"class_name": "Sequential", "config": {"layers": []}}
@@ -367,6 +369,12 @@ def put_virtual(file):
     file.create_virtual_dataset("layers/lstm/cell/vars/3", layout)
 
 
+def put_missing_chunk(file):
+    del file["layers/lstm/cell/vars/3"]
+    place = file["layers/lstm/cell/vars"]
+    place.create_dataset("3", (128,), "f4", chunks=(64,), compression="gzip")[:64] = 1
+
+
 def put_named_type(file):
     del file["layers/lstm/cell/vars/3"]
     file["layers/lstm/cell/vars/3"] = np.dtype("f4")
@@ -388,6 +396,7 @@ HUGE = (2**20, 2**20)
         (put_array(shape=HUGE, dtype="f4", chunks=(64, 64)), "lies about its shape"),
         (put_array(shape=(4,), maxshape=(None,), chunks=(2**20,), dtype="f4"), "lies about"),
         (put_array(data=np.zeros(2**24, "f4"), compression="gzip"), "lies about its shape"),
+        (put_missing_chunk, "expected 2 chunks for 512 bytes, found 1"),
         (put_array(data=np.ones(9, "f4"), fletcher32=True), "HDF5 filters [3]"),
         (put_array(data=np.ones(9, "f4"), compression="lzf"), "HDF5 filters [32000]"),
         (put_array(data=["text"], dtype=h5py.string_dtype()), "array of numbers"),
@@ -471,6 +480,27 @@ def test_overlapping_arrays(tmp_path):
     assert "overlap" in refusal(write_legacy(tmp_path / "w.h5", edit))
 
 
+def test_many_arrays_that_inflate_a_little(tmp_path):
+    zeros, how = np.zeros(2**18, np.float32), {"chunks": (2**18,), "compression": "gzip"}
+    with h5py.File(tmp_path / "w.h5", "w", libver="latest") as file:
+        place = file.create_group("layers/lstm/cell/vars")
+        for k in range(150):
+            place.create_dataset(str(k), data=zeros, **how)
+    assert "in proportion to a file" in refusal(tmp_path / "w.h5")
+
+
+def test_window_never_reads_outside_itself():
+    window = Window(io.BytesIO(b"0123456789"), 2, 5)
+    assert window.read() == b"23456"
+    window.seek(-2, os.SEEK_END)
+    assert window.read(99) == b"56"
+    window.seek(3)
+    with pytest.raises(OSError, match="of 5"):
+        window.readinto(bytearray(3))
+    with pytest.raises(OSError, match="too early"):
+        Window(io.BytesIO(b"0123"), 2, 5).readinto(bytearray(3))
+
+
 def test_huge_attribute_counts(tmp_path):
     names = np.array([f"n{k}".encode() for k in range(70_000)])
     with h5py.File(tmp_path / "w.h5", "w", libver="latest") as file:
@@ -544,7 +574,7 @@ def test_encrypted_member(tmp_path):
     entry = data.index(b"PK\x01\x02")
     data[entry + 8] |= 1
     path.write_bytes(data)
-    assert "encrypted" in refusal(path)
+    assert "an encrypted member" in refusal(path)
 
 
 @pytest.mark.parametrize("bomb", ["config.json", "model.weights.h5"])
