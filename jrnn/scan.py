@@ -154,12 +154,14 @@ def _like(name: str, given: Any, reference: Any) -> Any:
     def fit(value, target):
         if jnp.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys
             return value
-        # Adding zeros made from the input broadcasts, and carries sharding and varying axes over.
-        fitted = jnp.asarray(value).astype(target.dtype) + jnp.zeros_like(target)
-        if fitted.shape != target.shape:
+        shape = jnp.shape(value)
+        missing = target.ndim - len(shape)
+        ends = zip(shape, target.shape[max(missing, 0) :], strict=False)
+        if missing < 0 or any(got not in (1, needed) for got, needed in ends):
             raise ValueError(
-                f"jrnn.scan: {name} has shape {jnp.shape(value)}, but the cell needs {target.shape}"
+                f"jrnn.scan: {name} has shape {shape}, but the cell needs {target.shape}"
             )
-        return fitted
+        # Adding zeros made from the input broadcasts, and carries sharding and varying axes over.
+        return jnp.asarray(value).astype(target.dtype) + jnp.zeros_like(target)
 
     return jax.tree.map(fit, given, reference)

@@ -51,6 +51,10 @@ def project_input(
     who: str, xs: ArrayLike, kernel: jax.Array, bias: jax.Array | None = None
 ) -> jax.Array:
     """Returns ``xs @ kernel + bias`` for floating-point ``xs`` [..., F] and ``kernel`` [F, G]."""
+    if isinstance(xs, list | tuple):  # a pytree to JAX: stacking it would make an axis of it
+        raise ValueError(
+            f"{who}: x is a {type(xs).__name__}, but one array is needed; make it one (jnp.stack)"
+        )
     xs = jnp.asarray(xs)
     if not jnp.issubdtype(xs.dtype, jnp.floating):
         raise ValueError(

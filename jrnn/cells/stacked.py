@@ -44,9 +44,12 @@ class StackedCell(Cell):
         key: jax.Array,
         features: Any,
         units: int | Sequence[int],
-        dtype: DTypeLike = jnp.float32,
+        dtype: DTypeLike | None = None,
     ) -> tuple:
-        """Returns fresh parameters, one entry per cell; ``units`` is one size or one per cell."""
+        """Returns fresh parameters, one entry per cell; ``units`` is one size or one per cell.
+
+        A ``dtype`` needs cells whose ``init`` takes one; None leaves the choice to each cell.
+        """
         sizes = [units] * len(self.cells) if isinstance(units, int) else list(units)
         if len(sizes) != len(self.cells):
             raise ValueError(
@@ -56,9 +59,9 @@ class StackedCell(Cell):
         for cell, size, cell_key in zip(
             self.cells, sizes, jax.random.split(key, len(sizes)), strict=True
         ):
-            drawn = cell.init(cell_key, features, size, dtype)  # type: ignore[call-arg]
+            drawn = cell.init(cell_key, features, size, *([] if dtype is None else [dtype]))
             params.append(drawn)
-            features = _output_features(cell, drawn, features, dtype)
+            features = _output_features(cell, drawn, features)
         return tuple(params)
 
     def initial_state(self, params: tuple, z: Any) -> tuple:
@@ -91,11 +94,11 @@ class StackedCell(Cell):
         return tuple(states), y
 
 
-def _output_features(cell: Cell, params: Any, features: Any, dtype: DTypeLike) -> int:
+def _output_features(cell: Cell, params: Any, features: Any) -> int:
     """Returns the size of the cell's output, found by an abstract step."""
 
     def one_step(x):
         z = cell.project(params, x)
         return cell.step(params, cell.initial_state(params, z), z)[1]
 
-    return jax.eval_shape(one_step, jax.ShapeDtypeStruct((features,), dtype)).shape[-1]
+    return jax.eval_shape(one_step, jax.ShapeDtypeStruct((features,), jnp.float32)).shape[-1]

@@ -10,7 +10,9 @@ from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.legacy import from_layers
 from jrnn.keras_loader.objects import from_objects
 from jrnn.keras_loader.read import LegacyWeights, ObjectWeights
+from jrnn.model.basic import Reshape
 from jrnn.model.graph import Model
+from jrnn.model.layer import Layer
 
 ANY_SIZE = 3  # stands for a size that the file leaves open, where shapes alone are worked out
 
@@ -27,20 +29,38 @@ def build_params(model: Model, weights: LegacyWeights | ObjectWeights) -> dict[s
 
 def _check_together(model: Model, stored: Mapping[str, Any]) -> None:
     """Runs the model on shapes alone, so that what one layer gives is what the next takes."""
-    if any(spec.shape is None or None in spec.shape[2:] for spec in model.inputs):
+    if _depends_on_open_sizes(model):
         return
     try:
         abstract_run(model, stored)
-    except (ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # for numbers out of all range JAX has a dozen kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise KerasFileError(f"the layers do not fit together: {reason}") from error
 
 
-def abstract_run(model: Model, params: Any) -> dict[tuple[str, int], Any]:
-    """Returns the shapes of every call's result; sizes the file leaves open are ``ANY_SIZE``."""
+def _depends_on_open_sizes(model: Model) -> bool:
+    """Whether a run with ``ANY_SIZE`` could fail although the model is sound."""
+    shapes = [spec.shape for spec in model.inputs]
+    if any(shape is None or None in shape[2:] for shape in shapes):
+        return True
+    if not any(shape[1:2] == (None,) for shape in shapes if shape):
+        return False
+    fixed = any(len(shape) > 2 and shape[1] is not None for shape in shapes if shape)
+    return fixed or _reshapes(model)
+
+
+def _reshapes(layer: Layer) -> bool:
+    inner = layer.layers if isinstance(layer, Model) else ()
+    return isinstance(layer, Reshape) or any(_reshapes(one) for one in inner)
+
+
+def abstract_run(
+    model: Model, params: Any, open_size: int = ANY_SIZE
+) -> dict[tuple[str, int], Any]:
+    """Returns the shapes of every call's result; sizes the file leaves open are ``open_size``."""
     inputs = [
         jax.ShapeDtypeStruct(
-            tuple(ANY_SIZE if size is None else size for size in spec.shape or ()),
+            tuple(open_size if size is None else size for size in spec.shape or ()),
             _canonical(spec.dtype or "float32"),
         )
         for spec in model.inputs

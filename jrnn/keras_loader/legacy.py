@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, quoted
@@ -69,25 +69,39 @@ def _counter(array: StoredArray) -> int:
 
 
 def _from_nested(model: Model, arrays: Sequence[StoredArray]) -> dict[str, Any]:
-    """A nested model's one list: what is trained first, then what is frozen."""
-    trained = [layer for layer in model.layers if layer.trainable]
-    frozen = [layer for layer in model.layers if not layer.trainable]
-    params, rest = {}, list(arrays)
+    """A nested model's one list: all that is trained, however deep it is, then what is frozen."""
+    trained, frozen = _owners(model)
+    own, rest = {}, list(arrays)
     for layer in trained + frozen:
         count = _count(layer)
-        if count:
-            params[layer.name] = _from_list(layer, rest[:count])
-            rest = rest[count:]
+        own[id(layer)], rest = rest[:count], rest[count:]
     if rest:
         raise KerasFileError(f"layer {model.name!r}: arrays are left over: {listed(rest)}")
-    return params
+    return _placed(model, own)
+
+
+def _owners(layer: Layer) -> tuple[list[Layer], list[Layer]]:
+    """Returns the layers with arrays inside a layer: those that are trained, and the frozen."""
+    if isinstance(layer, Model):
+        parts = [_owners(inner) for inner in layer.layers]
+    elif isinstance(layer, TimeDistributed):
+        parts = [_owners(layer.layer)]
+    else:
+        parts = [([layer], [])]
+    trained = [owner for part in parts for owner in part[0]]
+    frozen = [owner for part in parts for owner in part[1]]
+    return (trained, frozen) if layer.trainable else ([], trained + frozen)
+
+
+def _placed(layer: Layer, own: Mapping[int, Sequence[StoredArray]]) -> Any:
+    if isinstance(layer, Model):
+        return {inner.name: _placed(inner, own) for inner in layer.layers if has_arrays(inner)}
+    if isinstance(layer, TimeDistributed):
+        return _placed(layer.layer, own)
+    return _from_list(layer, own[id(layer)])
 
 
 def _count(layer: Layer) -> int:
     if isinstance(layer, Bidirectional):
         return _count(layer.forward) + _count(layer.backward)
-    if isinstance(layer, TimeDistributed):
-        return _count(layer.layer)
-    if isinstance(layer, Model):
-        return sum(_count(inner) for inner in layer.layers)
     return len(expected_arrays(layer)[1])

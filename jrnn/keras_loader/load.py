@@ -92,8 +92,7 @@ def load(
         if isinstance(config, Model):
             model = config
         else:
-            writer = _writer(architecture, store, backend)
-            model = _model(architecture, writer)
+            model, writer = load_architecture(architecture, store, backend)
         try:
             params = build_params(model, store.weights)
         except KerasFileError as error:
@@ -101,14 +100,18 @@ def load(
         return Loaded(model, params, writer, file.kind)
 
 
-def _model(file: KerasFile, writer: Writer) -> Model:
+def load_architecture(
+    file: KerasFile, store: KerasFile, backend: str | None
+) -> tuple[Model, Writer]:
+    """Returns the model that an open file describes, and who wrote it."""
+    writer = _writer(file, store, backend)
     if file.config is None:
         raise KerasFileError(
             f"{shown(file.path)}: expected a whole model, found weights alone; give the "
             "architecture as well (config=: the JSON of model.to_json(), or a model file)"
         )
     try:
-        return parse_model(file.config, writer)
+        return parse_model(file.config, writer), writer
     except KerasFileError as error:
         raise KerasFileError(f"{shown(file.path)}: {error}") from error
 

@@ -36,11 +36,18 @@ class NodeReader:
         calls = config.entry.get("inbound_nodes")
         if not isinstance(calls, list) or not calls:
             raise config.error("nothing calls it")
-        if str(config.entry.get("module")).startswith("keras.src.ops."):
+        if self._is_operation(config):
             return [self._operation(config, calls)]
         layer = parse(config.entry)
         read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
         return [Node(layer, index, *read(config, call)) for index, call in enumerate(calls)]
+
+    def _is_operation(self, config: Config) -> bool:
+        """Tells ``Add`` of two arguments from the layer ``Add`` of one list."""
+        module = config.entry.get("module")
+        if module is None:  # .h5 files have none, but only layers have "trainable"
+            return self.keras3 and config.kind in OPERATIONS and "trainable" not in config.values
+        return str(module).startswith("keras.src.ops.")
 
     def ends(self, key: str) -> tuple[tuple[Ref, ...], tuple[str, ...] | None]:
         """Returns the model's inputs or outputs and, where they are a dict, their names."""
@@ -113,7 +120,7 @@ class NodeReader:
                 continue
             if key not in ("initial_state", "mask"):
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
-            items = [value] if _is_ref(value) else _flat(value)
+            items = _flat(value)
             if key == "initial_state":
                 states += [read(item) for item in items if item is not None]
             else:
@@ -174,7 +181,7 @@ def _is_ref(value: Any) -> bool:
 
 
 def _flat(value: Any) -> list:
-    """Flattens lists of lists, as far as JSON nests them."""
-    if not isinstance(value, list):
+    """Flattens lists of lists, as far as JSON nests them; [layer, node, tensor] stays whole."""
+    if not isinstance(value, list) or _is_ref(value):
         return [value]
     return [leaf for item in value for leaf in _flat(item)]

@@ -63,6 +63,7 @@ def _sequential(config: Config, entries: list) -> Model:
     return Model(
         name=config.name,
         kind=config.kind,
+        trainable=config.values.get("trainable") is not False,
         inputs=(spec,),
         nodes=tuple(nodes),
         outputs=(previous,),
@@ -125,6 +126,7 @@ def _functional(config: Config, entries: list) -> Model:
     return Model(
         name=config.name,
         kind=config.kind,
+        trainable=config.values.get("trainable") is not False,
         inputs=tuple(inputs[ref.layer] for ref in input_refs),
         nodes=tuple(_in_order(config, nodes, {ref.layer for ref in input_refs}, outputs)),
         outputs=outputs,

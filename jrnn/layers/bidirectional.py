@@ -99,7 +99,7 @@ def merge_function(merge: Merge) -> Callable[[Any, Any], Any]:
         return lambda forward, backward: (forward, backward)
     if callable(merge):
         return merge
-    if merge not in _MERGES:
+    if not isinstance(merge, str) or merge not in _MERGES:
         raise ValueError(
             f"jrnn.bidirectional: merge is {merge!r}, but one of {sorted(_MERGES)}, a function or "
             "None is needed"

@@ -134,7 +134,10 @@ def rnn(
 )
 def _rnn(cell, axis, params, xs, *, mask, resets, **options):
     to_front = functools.partial(jnp.moveaxis, source=axis, destination=0)
-    to_place = functools.partial(jnp.moveaxis, source=0, destination=axis)
+
+    def to_place(leaf):  # a state may have leaves without the batch axes: a clock, a PRNG key
+        return jnp.moveaxis(leaf, 0, min(axis, leaf.ndim - 1))
+
     state, ys = scan_cell(
         cell,
         params,
@@ -185,7 +188,7 @@ def _check_options(unroll: int, masked_output: str) -> None:
 
 
 def _check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
-    """Checks the shape always, and the values where they are known (not under ``jit``)."""
+    """Checks the shape always, and the values where this process knows all of them."""
     if lengths is None:
         return
     if not isinstance(lengths, jax.Array):
@@ -197,7 +200,10 @@ def _check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
         )
     if isinstance(lengths, jax.core.Tracer) or lengths.size == 0:
         return
-    low, high = int(lengths.min()), int(lengths.max())
+    if isinstance(lengths, jax.Array) and not lengths.is_fully_addressable:
+        return
+    known = np.asarray(lengths)  # under jit the minimum even of a known JAX array is traced
+    low, high = int(known.min()), int(known.max())
     if low < 0 or high > steps:
         raise ValueError(
             f"jrnn.rnn: lengths go from {low} to {high}, but xs has {steps} steps; clip them"

@@ -98,7 +98,7 @@ class Model(Layer):
     ) -> Result:
         """Returns the outputs in order, their masks, and the stateful layers' states."""
         results, states = self.trace(params, inputs, masks, state)
-        found = [(_holding(results, ref), ref.tensor) for ref in self.outputs]
+        found = [(results[ref.layer, ref.node], ref.tensor) for ref in self.outputs]
         outputs = tuple(result.outputs[tensor] for result, tensor in found)
         return Result(outputs, tuple(result.masks[tensor] for result, tensor in found), states)
 
@@ -125,6 +125,8 @@ class Model(Layer):
             results[name, node.number] = result
             if result.state:
                 states[name] = result.state
+        for ref in self.outputs:
+            _holding(results, ref)
         return results, states
 
     def _call(self, layer: Layer, params: Any, values: list, masks: list, state: Any) -> Result:
