@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.writer import Writer
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional, Recurrent
@@ -26,8 +27,8 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
             raise config.error(f"{option} differs between its two directions")
     if forward.go_backwards == backward.go_backwards:
         raise config.error("both its directions have the same go_backwards")
-    if writer.bidirectional_zeroes_masked and forward.return_sequences:
-        forward, backward = _zeroing(forward, config), _zeroing(backward, config)
+    if writer.bidirectional_zeroes_masked:
+        forward, backward = _zeroing(forward, writer), _zeroing(backward, writer)
     merge = config.get("merge_mode", default="concat")
     if merge not in ("concat", "sum", "mul", "ave", None):
         raise config.error(f"merge_mode is {merge!r:.80}, which Keras does not know")
@@ -43,8 +44,8 @@ def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:
     return inner
 
 
-def _zeroing(layer: Recurrent, config: Config) -> Recurrent:
-    zeroes = config.writer.honours_zero_output(layer.unroll)
+def _zeroing(layer: Recurrent, writer: Writer) -> Recurrent:
+    zeroes = layer.return_sequences and writer.honours_zero_output(layer.unroll)
     return dataclasses.replace(layer, zero_output_for_mask=zeroes)
 
 
