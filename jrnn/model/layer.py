@@ -25,7 +25,8 @@ class Layer:
     Attributes:
         name: The layer's name, also its key in the model's parameters.
         kind: The Keras class it stands for.
-        dtype: What inputs and parameters are cast to before the call; None leaves them.
+        dtype: What inputs and parameters are cast to before the call. None stands for Keras's
+            float32: 16-bit numbers are widened to it, and float64 stays where x64 is enabled.
         trainable: Whether the file says that training may change the parameters.
     """
 
@@ -46,9 +47,12 @@ class Layer:
 
     def cast(self, tree: Any) -> Any:
         """Returns a pytree with its floating-point leaves in the layer's dtype."""
-        if self.dtype is None:
-            return tree
-        dtype = jax.dtypes.canonicalize_dtype(self.dtype)
-        return jax.tree.map(
-            lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
-        )
+
+        def fit(a):
+            if not jnp.issubdtype(a.dtype, jnp.floating):
+                return a
+            if self.dtype is None:
+                return a.astype(jnp.float32) if a.dtype.itemsize == 2 else a
+            return a.astype(jax.dtypes.canonicalize_dtype(self.dtype))
+
+        return jax.tree.map(fit, tree)
