@@ -1,0 +1,123 @@
+"""Output shapes and sizes of a model's layers, with None where the file leaves an axis open."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jrnn.keras_loader.arrays import expected_arrays
+from jrnn.layers.bidirectional import BidirectionalParams
+from jrnn.model import Model
+from jrnn.model.basic import TimeDistributed
+from jrnn.model.graph import Input
+from jrnn.model.layer import Layer, Result
+from jrnn.model.recurrent import Bidirectional
+
+Shape = tuple[int | None, ...]
+Call = tuple[str, int]  # a layer's name and the number of its call
+_STAND_INS = (5, 7)  # for an open axis; what comes out differently depends on it
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What running a model on shapes alone tells.
+
+    Attributes:
+        outputs: For every call the shapes of its outputs; empty where they cannot be told.
+        params: Shapes in place of the parameters; None where they cannot be told.
+    """
+
+    outputs: dict[Call, tuple[Shape, ...]]
+    params: dict[str, Any] | None
+
+
+def work_out(model: Model, params: dict[str, Any] | None) -> Shapes:
+    """Returns the shapes; without parameters, those of the parameters as well."""
+    if any(spec.shape is None for spec in model.inputs):
+        return Shapes({}, params)
+    try:
+        runs = [_run(model, params, stand_in) for stand_in in _STAND_INS]
+    except Exception:  # the stand-ins may not fit together although the model is sound
+        return Shapes({}, params)
+    (first, first_params), (second, second_params) = runs
+    outputs = {
+        call: tuple(_common(*pair) for pair in zip(shapes, second[call], strict=True))
+        for call, shapes in first.items()
+    }
+    return Shapes(outputs, first_params if _same(first_params, second_params) else None)
+
+
+def count(params: Any) -> int:
+    """Returns the number of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> Shape:
+    return tuple(a if a == b else None for a, b in zip(one, other, strict=True))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return [leaf.shape for leaf in jax.tree.leaves(one)] == [
+        leaf.shape for leaf in jax.tree.leaves(other)
+    ]
+
+
+def _run(model: Model, params: Any, stand_in: int) -> tuple[dict[Call, Any], Any]:
+    inputs = [_input(spec, stand_in) for spec in model.inputs]
+    params = _blank_params(model, inputs) if params is None else _blank(params)
+    results = _trace(model, params, inputs)
+    return {call: tuple(y.shape for y in r.outputs) for call, r in results.items()}, params
+
+
+def _input(spec: Input, stand_in: int) -> jax.ShapeDtypeStruct:
+    shape = tuple(stand_in if size is None else size for size in spec.shape or ())
+    return jax.ShapeDtypeStruct(shape, _canonical(spec.dtype or "float32"))
+
+
+def _blank(params: Any) -> Any:
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, _canonical(a.dtype)), params)
+
+
+def _trace(model: Model, params: Any, inputs: Sequence[Any]) -> dict[Call, Result]:
+    masks = [None] * len(inputs)
+    return jax.eval_shape(lambda p, xs: model.trace(p, xs, masks)[0], params, inputs)
+
+
+def _blank_params(model: Model, inputs: Sequence[Any]) -> dict[str, Any]:
+    """Returns shapes for the parameters of a model without weights, from its inputs onwards."""
+    params: dict[str, Any] = {}
+    for index, node in enumerate(model.nodes):
+        if node.layer.name in params:
+            continue
+        before = dataclasses.replace(model, nodes=model.nodes[:index], outputs=())
+        results = _trace(before, params, inputs)
+        xs = [results[ref.layer, ref.node].outputs[ref.tensor] for ref in node.inputs]
+        made = _blank_layer(node.layer, xs)
+        if made is not None:
+            params[node.layer.name] = made
+    return params
+
+
+def _blank_layer(layer: Layer, xs: Sequence[Any]) -> Any:
+    if isinstance(layer, Model):
+        return _blank_params(layer, xs)
+    if isinstance(layer, Bidirectional):
+        return BidirectionalParams(
+            _blank_layer(layer.forward, xs), _blank_layer(layer.backward, xs)
+        )
+    if isinstance(layer, TimeDistributed):
+        x = xs[0]
+        return _blank_layer(
+            layer.layer, [jax.ShapeDtypeStruct((x.shape[0], *x.shape[2:]), x.dtype)]
+        )
+    params_type, shapes = expected_arrays(layer)
+    if params_type is None:
+        return None
+    features = xs[0].shape[-1]
+    filled = [tuple(features if n is None else n for n in shape) for shape in shapes.values()]
+    return params_type(*(jax.ShapeDtypeStruct(shape, _canonical("float32")) for shape in filled))
+
+
+def _canonical(dtype: Any) -> Any:
+    return jax.dtypes.canonicalize_dtype(dtype)

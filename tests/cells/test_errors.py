@@ -1,0 +1,132 @@
+"""What a cell says when it is given what does not fit: who, expected, got."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
+
+KEY = jax.random.key(0)
+CELLS = {"SimpleRNNCell": SimpleRNNCell(), "GRUCell": GRUCell(), "LSTMCell": LSTMCell()}
+every_cell = pytest.mark.parametrize(("who", "cell"), CELLS.items(), ids=CELLS)
+
+
+def fails(*parts):
+    """Expects a ValueError that says all the parts, in this order."""
+    return pytest.raises(ValueError, match="(?s)" + ".*".join(parts))
+
+
+@every_cell
+@pytest.mark.parametrize("shape", [(3, 5), (5,), (), (2, 3, 1)], ids=str)
+def test_wrong_features(who, cell, shape):
+    params = cell.init(KEY, 2, 4)
+    with fails(who, r"x has shape \(" + ", ".join(map(str, shape)), "needs 2 features"):
+        cell.project(params, jnp.ones(shape))
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", ["int32", "bool", "uint8", "complex64"])
+def test_input_that_is_not_floating(who, cell, dtype):
+    with fails(who, f"x has dtype {dtype}", "floating-point", "convert"):
+        cell.project(cell.init(KEY, 2, 4), jnp.ones((3, 2), dtype))
+
+
+@every_cell
+def test_bias_there_or_not(who, cell):
+    params = cell.init(KEY, 2, 4)
+    with fails(who, "bias is None", r"needs shape \("):
+        cell.project(params._replace(bias=None), jnp.ones((3, 2)))
+    without = type(cell)(use_bias=False)
+    with fails(who, r"bias has shape \(", "use_bias=False needs None"):
+        without.project(params, jnp.ones((3, 2)))
+
+
+@every_cell
+@pytest.mark.parametrize("name", ["bias", "recurrent_kernel"])
+def test_weights_of_another_size(who, cell, name):
+    params = cell.init(KEY, 2, 4)
+    other = cell.init(KEY, 2, 5)
+    mixed = params._replace(**{name: getattr(other, name)})
+    got, needed = getattr(other, name).shape, getattr(params, name).shape
+    with fails(who, f"{name} is shape \\{str(got)[:-1]}", f"shape \\{str(needed)[:-1]}"):
+        cell.project(mixed, jnp.ones((3, 2)))
+
+
+@pytest.mark.parametrize("reset_after", [False, True])
+def test_gru_bias_of_the_other_form(reset_after):
+    cell, other = GRUCell(reset_after=reset_after), GRUCell(reset_after=not reset_after)
+    got, needed = (r"\(12,\)", r"\(2, 12\)") if reset_after else (r"\(2, 12\)", r"\(12,\)")
+    with fails("GRUCell", f"bias is shape {got}", f"needs shape {needed}"):
+        cell.project(other.init(KEY, 2, 4), jnp.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "needed"),
+    [("peephole", {"peephole": True}, r"\(3, 4\)"), ("projection", {"projection": 4}, r"\(4, 4\)")],
+)
+def test_lstm_extra_weights_there_or_not(name, options, needed):
+    plain, extended = LSTMCell(), LSTMCell(**options)
+    x = jnp.ones((3, 2))
+    with fails("LSTMCell", f"hold a {name}", r"shape \(", "without one", f"{name}="):
+        plain.project(extended.init(KEY, 2, 4), x)
+    with fails("LSTMCell", f"{name} is None", f"needs shape {needed}"):
+        extended.project(plain.init(KEY, 2, 4), x)
+
+
+def test_lstm_projection_of_another_size():
+    with fails("LSTMCell", r"recurrent_kernel is shape \(3, 16\)", r"needs shape \(5, 16\)"):
+        LSTMCell(projection=5).project(LSTMCell(projection=3).init(KEY, 2, 4), jnp.ones(2))
+
+
+@every_cell
+@pytest.mark.parametrize("size", [0, -1, 2.0, "4", True, None])
+@pytest.mark.parametrize("name", ["features", "units"])
+def test_sizes(who, cell, size, name):
+    sizes = {"features": 2, "units": 4, name: size}
+    with fails(f"{who}.init", f"{name} is {size!r}", "positive integer"):
+        cell.init(KEY, **sizes)
+
+
+@pytest.mark.parametrize("projection", [0, -2, 1.5, True])
+def test_projection_size(projection):
+    with fails("LSTMCell", f"projection is {projection!r}", "positive integer"):
+        LSTMCell(projection=projection)
+
+
+@pytest.mark.parametrize("clip", [0, -1.0, float("nan")])
+def test_clip(clip):
+    with fails("LSTMCell", f"cell_clip is {clip}", "above 0"):
+        LSTMCell(cell_clip=clip)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (SimpleRNNCell, "activation"),
+        (GRUCell, "activation"),
+        (GRUCell, "recurrent_activation"),
+        (LSTMCell, "activation"),
+        (LSTMCell, "recurrent_activation"),
+    ],
+)
+def test_unknown_activation_fails_when_the_cell_is_made(make, name):
+    with fails("tanhh", "did you mean 'tanh'"):
+        make(**{name: "tanhh"})
+
+
+@every_cell
+def test_unknown_initializer(who, cell):
+    with fails("'glorot'", "names: .*glorot_uniform"):
+        type(cell)(kernel_initializer="glorot").init(KEY, 2, 4)
+
+
+def test_stack():
+    with fails("StackedCell", "empty", "at least one"):
+        StackedCell([])
+    two = StackedCell([GRUCell(), GRUCell()])
+    with fails("StackedCell.init", "units has 3 entries", "2 cells"):
+        two.init(KEY, 2, [4, 4, 4])
+    with fails("StackedCell", "params has 1 entries", "2 cells"):
+        two.project(two.init(KEY, 2, 4)[:1], jnp.ones((3, 2)))
+    with fails("GRUCell.init", "units is 0", "positive integer"):
+        two.init(KEY, 2, [4, 0])
