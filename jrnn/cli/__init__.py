@@ -5,6 +5,7 @@ Each command is a module with a function ``run(args) -> status``, imported when 
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0: done; 1: ``verify`` found a mismatch; 2: an error; 141: the reader of the output left.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no error
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no error
             stream.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)

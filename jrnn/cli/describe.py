@@ -158,7 +158,10 @@ def _notes_on_dtypes(layers: list[Layer]) -> Iterator[str]:
             yield f"computed in {dtype}, to about {'3' if dtype == 'float16' else '2'} digits: " + (
                 _listed(users)
             )
-    if any(layer.dtype == "float64" for layer in layers) and not jax.config.jax_enable_x64:
+    if (
+        any(layer.dtype == "float64" for layer in layers)
+        and jax.dtypes.canonicalize_dtype("float64") != "float64"
+    ):
         yield "made for float64, computed in float32 unless JAX_ENABLE_X64=1 is set"
 
 

@@ -79,8 +79,8 @@ def _check_calls(
     archive: Archive, arrays: dict[str, np.ndarray], reset_before: Sequence[int]
 ) -> None:
     shapes = {name: array.shape for name, array in arrays.items()}
-    counts = {shape[0] if shape else None for shape in shapes.values()}
-    if len(counts) > 1 or counts & {None, 0}:
+    counts = {shape[0] if shape else 0 for shape in shapes.values()}
+    if len(counts) > 1 or 0 in counts:
         raise ValueError(
             f"{archive.path!r}: expected the same number of calls, the size of the first axis, in "
             f"every array, found {shapes}"

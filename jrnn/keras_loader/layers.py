@@ -55,6 +55,7 @@ def _gates(config: Config) -> Any:
 def _recurrent(make_cell: Callable[[Config], Any]) -> Callable[[Config], Recurrent]:
     def parse(config: Config) -> Recurrent:
         unroll = config.flag("unroll", default=False)
+        go_backwards = config.flag("go_backwards", default=False)
         zero_output = config.flag("zero_output_for_mask", default=False)
         if config.get("num_constants"):
             raise config.error("it takes constants, which only custom cells use")
@@ -64,12 +65,13 @@ def _recurrent(make_cell: Callable[[Config], Any]) -> Callable[[Config], Recurre
             units=config.size("units", "output_dim"),
             return_sequences=config.flag("return_sequences", default=False),
             return_state=config.flag("return_state", default=False),
-            go_backwards=config.flag("go_backwards", default=False),
+            go_backwards=go_backwards,
             stateful=config.flag("stateful", default=False),
             unroll=unroll,
             time_major=config.flag("time_major", default=False),
             zero_output_for_mask=zero_output and config.writer.honours_zero_output(unroll),
             masked_start=config.writer.masked_start(unroll),
+            zeroes_mirrored_steps=config.writer.zeroes_mirrored_steps(unroll, go_backwards),
         )
 
     return parse

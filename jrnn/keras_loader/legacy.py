@@ -54,7 +54,7 @@ def _directions(
     heads = [path[shared] for path in paths]
     forward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("forward")]
     backward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("backward")]
-    if len(forward) + len(backward) == len(arrays):
+    if forward and backward and len(forward) + len(backward) == len(arrays):
         return forward, backward
     middle = len(expected_arrays(layer.forward)[1])
     first, second = arrays[:middle], arrays[middle:]

@@ -54,7 +54,9 @@ def _sequential(config: Config, entries: list) -> Model:
         spec, entries = _input(first), entries[1:]
     else:
         spec = _first_input(first)
-    layers = tuple(parse_layer(entry, config.writer) for entry in entries)
+    layers = tuple(
+        parse_layer(_named(entry, k), config.writer) for k, entry in enumerate(entries, 1)
+    )
     _check_names(config, [spec.name, *(layer.name for layer in layers)])
     nodes, previous = [], Ref(spec.name)
     for layer in layers:
@@ -69,6 +71,12 @@ def _sequential(config: Config, entries: list) -> Model:
         outputs=(previous,),
         layers=layers,
     )
+
+
+def _named(entry: Any, position: int) -> Any:
+    """Keras 1 to 2.2.2 gave a Sequential inside a Sequential no name, and a list for a config."""
+    nameless = isinstance(entry, dict) and isinstance(entry.get("config"), list)
+    return {"name": f"sequential_{position}", **entry} if nameless else entry
 
 
 def _first_input(first: Config) -> Input:

@@ -21,7 +21,10 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
         backward = _direction(config, "backward_layer", parse)
     else:
         backwards = not forward.go_backwards if writer.backward_is_negated else True
-        backward = dataclasses.replace(forward, go_backwards=backwards)
+        mirrored = writer.zeroes_mirrored_steps(forward.unroll, backwards)
+        backward = dataclasses.replace(
+            forward, go_backwards=backwards, zeroes_mirrored_steps=mirrored
+        )
     for option in ("return_sequences", "return_state", "stateful", "time_major"):
         if getattr(forward, option) != getattr(backward, option):
             raise config.error(f"{option} differs between its two directions")
@@ -55,4 +58,9 @@ def parse_time_distributed(config: Config, parse: ParseInner) -> TimeDistributed
     one = inner.forward if isinstance(inner, Bidirectional) else inner
     if isinstance(one, Recurrent) and one.stateful:
         raise config.error("its inner layer is stateful, which has no meaning step by step")
-    return TimeDistributed(**config.base(), layer=inner)
+    return TimeDistributed(
+        **config.base(),
+        layer=inner,
+        mask_to_inner=config.writer.mask_enters_time_distributed,
+        mask_from_inner=config.writer.mask_leaves_time_distributed,
+    )

@@ -61,6 +61,20 @@ class Writer:
             return "state" if self.backend in ("jax", "numpy") else "zeros"
         return "state" if self.version < (2, 3, 0) and self.backend != "theano" else "zeros"
 
+    def zeroes_mirrored_steps(self, unroll: bool, go_backwards: bool) -> bool:
+        """Whether zeros at masked steps are put in before the output is reversed to match."""
+        return unroll and go_backwards and self.honours_zero_output(unroll)
+
+    @property
+    def mask_enters_time_distributed(self) -> bool:
+        """Whether TimeDistributed hands a mask of more axes than [B, T] to its layer."""
+        return self.tf or self.version >= (2, 2, 0)
+
+    @property
+    def mask_leaves_time_distributed(self) -> bool:
+        """Whether the mask of TimeDistributed's layer goes on, or else the incoming one."""
+        return self.mask_enters_time_distributed and self.major < 3
+
     def honours_zero_output(self, unroll: bool) -> bool:
         """Whether ``zero_output_for_mask`` acts (Keras 3 on JAX ignores it when unrolled)."""
         return not (self.major >= 3 and unroll and self.backend in ("jax", "numpy"))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jrnn import activations
 from jrnn.activations import Activation
 from jrnn.layers.core import dense, embedding, masking
-from jrnn.model.layer import Layer, Mask, Result
+from jrnn.model.layer import Layer, Mask, Result, steps_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,14 +132,22 @@ class RepeatVector(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TimeDistributed(Layer):
-    """A layer applied to every step [:, t] with the same parameters."""
+    """A layer applied to every step [:, t] with the same parameters.
+
+    Attributes:
+        layer: The layer.
+        mask_to_inner: Whether a mask of more axes than [B, T] reaches the layer.
+        mask_from_inner: Whether the layer's own mask goes on; otherwise the incoming one does.
+    """
 
     layer: Layer
+    mask_to_inner: bool = True
+    mask_from_inner: bool = True
 
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
-        """Returns the inner layer's outputs [B, T, ...] with the incoming mask [B, T]."""
+        """Returns the inner layer's outputs [B, T, ...]."""
         batch, steps = inputs[0].shape[:2]
 
         def merge(a):
@@ -148,8 +156,12 @@ class TimeDistributed(Layer):
         def split(a):
             return a.reshape(batch, steps, *a.shape[1:])
 
-        inner_mask = None if masks[0] is None or masks[0].ndim == 2 else merge(masks[0])
+        mask = masks[0]
+        deep = self.mask_to_inner and mask is not None and mask.ndim > 2
         values = self.layer.cast_inputs([merge(x) for x in inputs])
-        inner = self.layer.call(self.layer.cast(params), values, [inner_mask])
-        mask = masks[0] if inner.masks[0] is None else split(inner.masks[0])
+        inner = self.layer.call(self.layer.cast(params), values, [merge(mask) if deep else None])
+        if self.mask_from_inner and inner.masks[0] is not None:
+            mask = split(inner.masks[0])
+        elif self.mask_from_inner:
+            mask = steps_of(mask)
         return Result(jax.tree.map(split, inner.outputs), (mask,) * len(inner.outputs))

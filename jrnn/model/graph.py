@@ -110,6 +110,7 @@ class Model(Layer):
             (spec.name, 0): Result((value,), (mask,))
             for spec, value, mask in zip(self.inputs, inputs, masks, strict=True)
         }
+        params = params or {}  # None where the model is a layer without any
         states: dict[str, Any] = dict(state or {})
         for node in self.nodes:
             name = node.layer.name

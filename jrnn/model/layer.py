@@ -56,3 +56,8 @@ class Layer:
             return a.astype(jax.dtypes.canonicalize_dtype(self.dtype))
 
         return jax.tree.map(fit, tree)
+
+
+def steps_of(mask: Mask) -> Mask:
+    """Returns a mask of more axes as one of steps [B, T]: a step counts if anything in it does."""
+    return mask if mask is None or mask.ndim <= 2 else mask.any(axis=tuple(range(2, mask.ndim)))

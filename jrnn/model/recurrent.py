@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jrnn.cells.base import Cell
 from jrnn.layers.bidirectional import BidirectionalState, merge_function
 from jrnn.layers.recurrent import rnn
-from jrnn.model.layer import Layer, Mask, Result
+from jrnn.model.layer import Layer, Mask, Result, steps_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Recurrent(Layer):
         zero_output_for_mask: Whether masked steps put out zeros, or else repeat.
         masked_start: What masked steps repeat before any step has counted: "zeros", or the
             initial hidden "state" (Keras to 2.2 on TensorFlow, Keras 3 on JAX).
+        zeroes_mirrored_steps: Whether zeros stand at the mirror images of the masked steps, and
+            masked steps repeat: Keras on TensorFlow and torch, unrolled and going backwards.
     """
 
     cell: Cell
@@ -41,12 +43,13 @@ class Recurrent(Layer):
     time_major: bool = False
     zero_output_for_mask: bool = False
     masked_start: Literal["zeros", "state"] = "zeros"
+    zeroes_mirrored_steps: bool = False
 
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
         """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
-        x, mask, time_axis = inputs[0], masks[0], 0 if self.time_major else 1
+        x, mask, time_axis = inputs[0], steps_of(masks[0]), 0 if self.time_major else 1
         if len(inputs) > 1:
             state = self._state(params, x, inputs[1:])
         repeats_state = mask is not None and state is not None and self.masked_start == "state"
@@ -59,17 +62,24 @@ class Recurrent(Layer):
             reverse=self.go_backwards,
             time_major=self.time_major,
             return_sequences=self.return_sequences,
-            masked_output="zero" if self.zero_output_for_mask else "repeat",
+            masked_output="repeat",
             initial_output=jax.tree.leaves(state)[0] if repeats_state else None,
         )
         if self.return_sequences and self.go_backwards:
             y = jnp.flip(y, time_axis)
-        if not self.return_sequences and self.zero_output_for_mask and mask is not None:
-            last = jnp.take(mask, 0 if self.go_backwards else -1, axis=time_axis)
-            y = jnp.where(last[:, None], y, jnp.zeros_like(y))
+        if self.zero_output_for_mask and mask is not None:
+            y = self._zero_masked(y, mask, time_axis)
         outputs = (y, *jax.tree.leaves(state)) if self.return_state else (y,)
         output_masks = (mask if self.return_sequences else None, *[None] * (len(outputs) - 1))
         return Result(outputs, output_masks, state if self.stateful else None)
+
+    def _zero_masked(self, y: jax.Array, mask: jax.Array, time_axis: int) -> jax.Array:
+        """Returns the output, in the order computed, with zeros where the mask says."""
+        mirrored = self.zeroes_mirrored_steps and self.return_sequences
+        counts = jnp.flip(mask, time_axis) if self.go_backwards and not mirrored else mask
+        if not self.return_sequences:
+            counts = jnp.take(counts, -1, axis=time_axis)
+        return jnp.where(counts[..., None], y, jnp.zeros_like(y))
 
     def _state(self, params: Any, x: jax.Array, leaves: Sequence[jax.Array]) -> Any:
         """Returns the cell's state type filled with its leaves in order."""

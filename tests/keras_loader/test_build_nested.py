@@ -120,7 +120,7 @@ def test_sequential_config_as_a_bare_list():
     params = build_params(parse_model(bare, KERAS1), legacy(l=arrays[0]))
     assert holds(params["l"], arrays[0])
     params = build_params(parse_model(outer, KERAS2), legacy(sequential_1=arrays[0], k=arrays[1]))
-    assert holds(params["sequential"]["l"], arrays[0])
+    assert holds(params["sequential_1"]["l"], arrays[0])
     assert holds(params["k"], arrays[1])
 
 
