@@ -8,6 +8,7 @@ from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
 from jrnn.model.operation import OPERATIONS, TENSOR, Operation, Slice
 
+CAST_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64")
 NESTED = ("Functional", "Model", "Sequential")
 
 
@@ -153,6 +154,10 @@ class NodeReader:
             axis = config.get("axis")
             options["axis"] = tuple(axis) if isinstance(axis, list) else axis
             options["keepdims"] = config.flag("keepdims", default=False)
+        if config.kind == "Cast":
+            options["dtype"] = config.get("dtype")
+            if options["dtype"] not in CAST_DTYPES:
+                raise config.error(f"it casts to {options['dtype']!r:.80}")
         config.finish()
         operation = Operation(
             name=config.name, kind=config.kind, args=tuple(template), options=tuple(options.items())

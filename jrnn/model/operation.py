@@ -1,7 +1,7 @@
 """Operations that Keras 3 writes as nodes of a functional model's graph."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,11 +23,16 @@ def _get_item(x: jax.Array, key: Any) -> jax.Array:
     return x[tuple(slice(*one) if isinstance(one, Slice) else one for one in keys)]
 
 
+def _cast(x: jax.Array, dtype: str) -> jax.Array:
+    return x.astype(jax.dtypes.canonicalize_dtype(dtype))
+
+
 OPERATIONS: dict[str, Callable[..., jax.Array]] = {
     "Abs": jnp.abs,
     "Absolute": jnp.abs,
     "Add": jnp.add,
     "Any": jnp.any,
+    "Cast": _cast,
     "Divide": jnp.divide,
     "Equal": jnp.equal,
     "Exp": jnp.exp,
@@ -77,6 +82,10 @@ class Operation(Layer):
 
     args: tuple[Any, ...]
     options: tuple[tuple[str, Any], ...] = ()
+
+    def cast_inputs(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Returns the inputs as they are: an operation has no dtype of its own."""
+        return inputs
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns the function's value; no mask passes."""
