@@ -1,5 +1,9 @@
 """What every test may ask for: 64-bit floats, and how hard Hypothesis searches."""
 
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # before anything imports Keras
+
 import jax
 import pytest
 from hypothesis import settings

@@ -18,6 +18,7 @@ LADDER = [
     {"keras_loader", "flax_wrappers"},
     {"demo"},
     {"cli"},
+    {"__main__"},
 ]
 RUNG = {name: rung for rung, names in enumerate(LADDER) for name in names}
 OWNERS = {

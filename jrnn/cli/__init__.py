@@ -80,7 +80,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from jrnn import __version__
 
-        parser.exit(0, f"jrnn {__version__}\n")
+        print(f"jrnn {__version__}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:

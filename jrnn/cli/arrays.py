@@ -24,12 +24,11 @@ class Archive:
         found = (re.fullmatch(rf"{letter}(0|[1-9]\d*)", name) for name in self.names)
         return [match[0] for match in sorted((m for m in found if m), key=lambda m: int(m[1]))]
 
-    def expect(self, letter: str, count: int, others: str) -> list[str]:
-        """Returns ``x0, x1, ...`` if these are there, and nothing but numbered ``others``."""
+    def expect(self, letter: str, count: int) -> list[str]:
+        """Returns ``x0, x1, ...`` if these are there, and no more of them."""
         wanted = [f"{letter}{i}" for i in range(count)]
-        allowed = {*wanted, *self.numbered(others)}
         missing = [name for name in wanted if name not in self.names]
-        extra = [name for name in self.names if name not in allowed]
+        extra = [name for name in self.numbered(letter) if name not in wanted]
         if missing or extra:
             what = [f"has no {', '.join(missing)}"] if missing else []
             what += [f"also has {', '.join(map(repr, extra[:8]))}"] if extra else []

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _inputs(path: str, model: Model) -> list[np.ndarray]:
     with open_npz(path) as archive:
-        names = archive.expect("x", len(model.inputs), others="y")
+        names = archive.expect("x", len(model.inputs))
         xs = [as_jax_reads(archive.read(name), f"{path!r}: {name}") for name in names]
     shapes = [x.shape for x in xs]
     if any(not shape or shape[0] != shapes[0][0] for shape in shapes):

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 def _recorded(
     archive: Archive, model: Model, args: argparse.Namespace
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    x_names = archive.expect("x", len(model.inputs), others="y")
+    x_names = archive.expect("x", len(model.inputs))
     y_names = archive.numbered("y")
     if not y_names:
         raise ValueError(f"{archive.path!r}: expected recorded outputs y0, y1, ..., found none")
