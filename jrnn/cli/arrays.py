@@ -64,9 +64,9 @@ def open_npz(path: str) -> Iterator[Archive]:
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:
-        raise ValueError(
-            f"{path!r}: expected an .npz file of arrays, found no such file: {error}"
-        ) from error
+        # NumPy takes what it does not know for a pickle, and says how to load that unsafely.
+        why = "another kind of file" if "pickle" in str(error) else f"a damaged one: {error}"
+        raise ValueError(f"{path!r}: expected an .npz file of arrays, found {why}") from error
     if not hasattr(file, "files"):
         raise ValueError(
             f"{path!r}: expected an .npz file of named arrays, found a single array; save it with "

@@ -155,13 +155,13 @@ def _compare(got: np.ndarray, want: np.ndarray, args: argparse.Namespace) -> Dif
     size = np.abs(np.where(comparable, want, 0.0))
     relative = np.divide(error, size, out=np.zeros_like(error), where=size > 0)
     fits = same | (comparable & (error <= args.atol + args.rtol * size))
-    odd = int(np.sum(~comparable))
+    odd, unlike = int(np.sum(~comparable)), int(np.sum(~same & ~comparable))
     return Difference(
         shape=got.shape,
-        absolute=float(np.max(error, initial=0.0)),
-        relative=float(np.max(relative, initial=0.0)),
+        absolute=np.nan if unlike else float(np.max(error, initial=0.0)),
+        relative=np.nan if unlike else float(np.max(relative, initial=0.0)),
         fits=bool(fits.all()),
-        remark=f"{odd} NaN or infinite, {int(np.sum(~same & ~comparable))} unlike" if odd else "",
+        remark=f"{odd} NaN or infinite, {unlike} unlike" if odd else "",
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.legacy import from_layers
@@ -24,7 +23,8 @@ def build_params(model: Model, weights: LegacyWeights | ObjectWeights) -> dict[s
     else:
         stored = from_objects(model, weights)
     _check_together(model, stored)
-    return jax.tree.map(lambda array: jnp.asarray(array.read()), stored)
+    # What was just read belongs to nobody else: where it can, JAX keeps it instead of a copy.
+    return jax.tree.map(lambda array: jax.device_put(array.read(), may_alias=True), stored)
 
 
 def _check_together(model: Model, stored: Mapping[str, Any]) -> None:
