@@ -7,11 +7,11 @@ from typing import Any
 import jax
 
 from jrnn.keras_loader.arrays import expected_arrays
+from jrnn.keras_loader.build import abstract_run, blank, blank_inputs, canonical
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model import Model
 from jrnn.model.basic import TimeDistributed
-from jrnn.model.graph import Input
-from jrnn.model.layer import Layer, Result
+from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional
 
 Shape = tuple[int | None, ...]
@@ -64,24 +64,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _run(model: Model, params: Any, stand_in: int) -> tuple[dict[Call, Any], Any]:
-    inputs = [_input(spec, stand_in) for spec in model.inputs]
-    params = _blank_params(model, inputs) if params is None else _blank(params)
-    results = _trace(model, params, inputs)
+    inputs = blank_inputs(model, stand_in)
+    params = _blank_params(model, inputs) if params is None else blank(params)
+    results = abstract_run(model, params, inputs)
     return {call: tuple(y.shape for y in r.outputs) for call, r in results.items()}, params
-
-
-def _input(spec: Input, stand_in: int) -> jax.ShapeDtypeStruct:
-    shape = tuple(stand_in if size is None else size for size in spec.shape or ())
-    return jax.ShapeDtypeStruct(shape, _canonical(spec.dtype or "float32"))
-
-
-def _blank(params: Any) -> Any:
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, _canonical(a.dtype)), params)
-
-
-def _trace(model: Model, params: Any, inputs: Sequence[Any]) -> dict[Call, Result]:
-    masks = [None] * len(inputs)
-    return jax.eval_shape(lambda p, xs: model.trace(p, xs, masks)[0], params, inputs)
 
 
 def _blank_params(model: Model, inputs: Sequence[Any]) -> dict[str, Any]:
@@ -91,7 +77,7 @@ def _blank_params(model: Model, inputs: Sequence[Any]) -> dict[str, Any]:
         if node.layer.name in params:
             continue
         before = dataclasses.replace(model, nodes=model.nodes[:index], outputs=())
-        results = _trace(before, params, inputs)
+        results = abstract_run(before, params, inputs)
         xs = [results[ref.layer, ref.node].outputs[ref.tensor] for ref in node.inputs]
         made = _blank_layer(node.layer, xs)
         if made is not None:
@@ -116,8 +102,4 @@ def _blank_layer(layer: Layer, xs: Sequence[Any]) -> Any:
         return None
     features = xs[0].shape[-1]
     filled = [tuple(features if n is None else n for n in shape) for shape in shapes.values()]
-    return params_type(*(jax.ShapeDtypeStruct(shape, _canonical("float32")) for shape in filled))
-
-
-def _canonical(dtype: Any) -> Any:
-    return jax.dtypes.canonicalize_dtype(dtype)
+    return params_type(*(jax.ShapeDtypeStruct(shape, canonical("float32")) for shape in filled))

@@ -1,6 +1,6 @@
 """A model and the arrays of a file -> the model's parameters, every array placed and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,7 +32,7 @@ def _check_together(model: Model, stored: Mapping[str, Any]) -> None:
     if _depends_on_open_sizes(model):
         return
     try:
-        abstract_run(model, stored)
+        abstract_run(model, blank(stored), blank_inputs(model))
     except Exception as error:  # for numbers out of all range JAX has a dozen kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise KerasFileError(f"the layers do not fit together: {reason}") from error
@@ -54,21 +54,28 @@ def _reshapes(layer: Layer) -> bool:
     return isinstance(layer, Reshape) or any(_reshapes(one) for one in inner)
 
 
-def abstract_run(
-    model: Model, params: Any, open_size: int = ANY_SIZE
-) -> dict[tuple[str, int], Any]:
-    """Returns the shapes of every call's result; sizes the file leaves open are ``open_size``."""
-    inputs = [
+def blank_inputs(model: Model, open_size: int = ANY_SIZE) -> list[jax.ShapeDtypeStruct]:
+    """Returns the shapes of a model's inputs; sizes the file leaves open are ``open_size``."""
+    return [
         jax.ShapeDtypeStruct(
             tuple(open_size if size is None else size for size in spec.shape or ()),
-            _canonical(spec.dtype or "float32"),
+            canonical(spec.dtype or "float32"),
         )
         for spec in model.inputs
     ]
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, _canonical(a.dtype)), params)
+
+
+def blank(params: Any) -> Any:
+    """Returns shapes in place of parameters, stored or read."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, canonical(a.dtype)), params)
+
+
+def abstract_run(model: Model, params: Any, inputs: Sequence[Any]) -> dict[tuple[str, int], Any]:
+    """Returns every call's result for shapes of parameters and inputs, as shapes."""
     no_masks = [None] * len(inputs)
-    return jax.eval_shape(lambda p, xs: model.trace(p, xs, no_masks)[0], shapes, inputs)
+    return jax.eval_shape(lambda p, xs: model.trace(p, xs, no_masks)[0], params, inputs)
 
 
-def _canonical(dtype: Any) -> Any:
+def canonical(dtype: Any) -> Any:
+    """Returns the dtype that JAX uses for one that a file names."""
     return jax.dtypes.canonicalize_dtype(dtype)
