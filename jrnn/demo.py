@@ -200,7 +200,7 @@ def _draw(figure: Any, recorded: Recorded, forecast: np.ndarray, report: DemoRep
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.set_ylim(bottom=0)
-    figure.savefig(report.picture, dpi=130)
+    figure.savefig(report.picture, dpi=130, format="png")
 
 
 def _draw_record(axes: Any, recorded: Recorded, forecast: np.ndarray) -> None:

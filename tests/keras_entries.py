@@ -125,7 +125,7 @@ def legacy(**layers: list) -> LegacyWeights:
 def objects(container: str = "layers", **paths: list) -> ObjectWeights:
     """Weights of the layout of Keras 3; "__" in a name stands for a slash."""
     found = {f"{container}/{key.replace('__', '/')}": tuple(v) for key, v in paths.items()}
-    return ObjectWeights(found, {}, container)
+    return ObjectWeights(found, container)
 
 
 def model_of(*layers: dict, writer=KERAS2, **options) -> Model:

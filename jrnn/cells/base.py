@@ -1,5 +1,7 @@
 """The contract of a cell: one step of a recurrent network, in two halves."""
 
+import abc
+import numbers
 from typing import Any, Protocol
 
 import jax
@@ -23,9 +25,13 @@ class Cell(Protocol):
     """
 
     def init(self, key: jax.Array, features: Any, units: Any) -> Params:
-        """Returns freshly drawn parameters for ``features`` inputs and ``units`` outputs."""
-        ...
+        """Returns freshly drawn parameters for ``features`` inputs and ``units`` outputs.
 
+        Only needed where jrnn draws them (``StackedCell.init``).
+        """
+        raise NotImplementedError(f"{type(self).__name__}.init")
+
+    @abc.abstractmethod
     def initial_state(self, params: Params, z: Any) -> State:
         """Returns the state before the first step, made from one step's projected input ``z``.
 
@@ -34,10 +40,12 @@ class Cell(Protocol):
         """
         ...
 
+    @abc.abstractmethod
     def project(self, params: Params, xs: Any) -> Any:
         """Returns what depends on the input alone, for any leading axes ``[..., F]``."""
         ...
 
+    @abc.abstractmethod
     def step(self, params: Params, state: State, z: Any) -> tuple[State, Any]:
         """Returns the next state and the output, given the state and one projected input."""
         ...
@@ -88,7 +96,7 @@ def check_bias(who: str, bias: Any, use_bias: bool, expected: tuple[int, ...]) -
 def check_sizes(who: str, **sizes: Any) -> None:
     """Raises ``ValueError`` unless every size is a positive integer."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{who}: {name} is {size!r}, but a positive integer is needed")
 
 

@@ -64,6 +64,8 @@ class GRUCell(Cell):
     bias_initializer: Initializer | str = "zeros"
 
     def __post_init__(self) -> None:
+        for draw in (self.kernel_initializer, self.recurrent_initializer, self.bias_initializer):
+            initializers.get(draw)
         activations.get(self.activation)
         activations.get(self.recurrent_activation)
 
@@ -87,6 +89,7 @@ class GRUCell(Cell):
     def project(self, params: GRUParams, xs: ArrayLike) -> jax.Array:
         """Returns ``xs @ kernel`` and the input bias, [..., 3U], for ``xs`` [..., F]."""
         units = params.kernel.shape[-1] // 3
+        check_shape("GRUCell", "kernel", params.kernel, (params.kernel.shape[0], 3 * units))
         check_shape("GRUCell", "recurrent_kernel", params.recurrent_kernel, (units, 3 * units))
         check_bias("GRUCell", params.bias, self.use_bias, self._bias_shape(units))
         bias = params.bias[0] if params.bias is not None and self.reset_after else params.bias

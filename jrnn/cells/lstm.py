@@ -80,6 +80,13 @@ class LSTMCell(Cell):
     peephole_initializer: Initializer | str = "zeros"
 
     def __post_init__(self) -> None:
+        for draw in (
+            self.kernel_initializer,
+            self.recurrent_initializer,
+            self.bias_initializer,
+            self.peephole_initializer,
+        ):
+            initializers.get(draw)
         activations.get(self.activation)
         activations.get(self.recurrent_activation)
         if self.projection is not None:
@@ -118,6 +125,7 @@ class LSTMCell(Cell):
         """Returns ``xs @ kernel + bias`` [..., 4U] for ``xs`` [..., F]."""
         units = params.kernel.shape[-1] // 4
         state_size = self.projection or units
+        check_shape("LSTMCell", "kernel", params.kernel, (params.kernel.shape[0], 4 * units))
         check_shape(
             "LSTMCell", "recurrent_kernel", params.recurrent_kernel, (state_size, 4 * units)
         )

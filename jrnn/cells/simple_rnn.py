@@ -51,6 +51,8 @@ class SimpleRNNCell(Cell):
     bias_initializer: Initializer | str = "zeros"
 
     def __post_init__(self) -> None:
+        for draw in (self.kernel_initializer, self.recurrent_initializer, self.bias_initializer):
+            initializers.get(draw)
         activations.get(self.activation)
 
     def init(

@@ -50,7 +50,7 @@ class StackedCell(Cell):
 
         A ``dtype`` needs cells whose ``init`` takes one; None leaves the choice to each cell.
         """
-        sizes = [units] * len(self.cells) if isinstance(units, int) else list(units)
+        sizes = list(units) if isinstance(units, Sequence) else [units] * len(self.cells)
         if len(sizes) != len(self.cells):
             raise ValueError(
                 f"StackedCell.init: units has {len(sizes)} entries for {len(self.cells)} cells"

@@ -55,7 +55,7 @@ def _show(error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
         said = "interrupted"
     elif isinstance(error, MemoryError):
-        said = f"not enough memory: {error or 'a smaller --batch-size needs less'}"
+        said = f"not enough memory: {str(error) or 'a smaller --batch-size may help'}"
     elif isinstance(error, OSError) and error.strerror:
         said = f"{error.filename!r}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, ValueError | RuntimeError) and str(error):

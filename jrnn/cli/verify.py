@@ -65,7 +65,7 @@ def _recorded(
     archive: Archive, model: Model, args: argparse.Namespace
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     x_names = archive.expect("x", len(model.inputs))
-    y_names = archive.numbered("y")
+    y_names = archive.expect("y", len(archive.numbered("y")))
     if not y_names:
         raise ValueError(f"{archive.path!r}: expected recorded outputs y0, y1, ..., found none")
     xs = [as_jax_reads(archive.read(name), f"{archive.path!r}: {name}") for name in x_names]

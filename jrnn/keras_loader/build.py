@@ -9,7 +9,7 @@ from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.legacy import from_layers
 from jrnn.keras_loader.objects import from_objects
 from jrnn.keras_loader.read import LegacyWeights, ObjectWeights
-from jrnn.model.basic import Reshape
+from jrnn.model.basic import RepeatVector, Reshape, TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 
@@ -50,19 +50,22 @@ def _depends_on_open_sizes(model: Model) -> bool:
 
 
 def _reshapes(layer: Layer) -> bool:
+    if isinstance(layer, TimeDistributed):
+        return _reshapes(layer.layer)
     inner = layer.layers if isinstance(layer, Model) else ()
-    return isinstance(layer, Reshape) or any(_reshapes(one) for one in inner)
+    return isinstance(layer, Reshape | RepeatVector) or any(_reshapes(one) for one in inner)
 
 
 def blank_inputs(model: Model, open_size: int = ANY_SIZE) -> list[jax.ShapeDtypeStruct]:
     """Returns the shapes of a model's inputs; sizes the file leaves open are ``open_size``."""
-    return [
-        jax.ShapeDtypeStruct(
-            tuple(open_size if size is None else size for size in spec.shape or ()),
-            canonical(spec.dtype or "float32"),
-        )
-        for spec in model.inputs
-    ]
+    fixed = [spec.shape[0] for spec in model.inputs if spec.shape and spec.shape[0] is not None]
+    batch = fixed[0] if fixed else open_size  # one batch for all, fixed where one of them is
+    blanks = []
+    for spec in model.inputs:
+        sizes = [open_size if size is None else size for size in spec.shape or ()]
+        shape = (batch, *sizes[1:]) if sizes else ()
+        blanks.append(jax.ShapeDtypeStruct(shape, canonical(spec.dtype or "float32")))
+    return blanks
 
 
 def blank(params: Any) -> Any:

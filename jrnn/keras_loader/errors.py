@@ -28,6 +28,8 @@ def reading(where: str) -> Iterator[None]:
         yield
     except KerasFileError:
         raise
+    except MemoryError as error:
+        raise KerasFileError(f"{where}: it needs more memory than there is") from error
     except Exception as error:
         said = " ".join(str(error).split())[:300] or "no details"
         raise KerasFileError(

@@ -51,6 +51,7 @@ class Seen:
     groups: set[int] = field(default_factory=set)
     stored: int = 0
     declared: int = 0
+    text: int = 0
 
     def charge(self, stored: int, declared: int, where: str) -> None:
         self.stored += stored
@@ -64,6 +65,15 @@ class Seen:
             raise KerasFileError(
                 f"{where}: expected arrays in proportion to a file of {self.source.size} bytes, "
                 f"found {self.declared} bytes declared; do not trust this file"
+            )
+
+    def charge_text(self, size: int, where: str) -> None:
+        """Counts text: many attributes may claim one string of the file, each its own copy."""
+        self.text += size
+        if self.text > 2 * LARGEST_TEXT:
+            raise KerasFileError(
+                f"{where}: expected at most {2 * LARGEST_TEXT} bytes of text in all, found more; "
+                f"do not trust this file"
             )
 
 
@@ -102,6 +112,7 @@ def strings(h5: h5py.Group | h5py.Dataset, name: str, where: str, seen: Seen) ->
                 f"{count} in {'an unknown number' if size is None else size}; "
                 f"jrnn does not read a file of that size"
             )
+        seen.charge_text(size, where)
         values = np.asarray(h5.attrs[name], dtype=object).ravel()
         texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values]
         for text in texts:

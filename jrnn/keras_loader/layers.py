@@ -107,7 +107,7 @@ def _activation(config: Config) -> ActivationLayer:
 
 def _identity(config: Config) -> Identity:
     rate = config.number("rate", "p", "stddev", "sigma", default=0.0)
-    config.get("l1", "l2", "data_format")
+    config.get("l1", "l2", "data_format", "dim_ordering")
     return Identity(**config.base(), rate=rate)
 
 

@@ -39,12 +39,10 @@ class ObjectWeights:
 
     Attributes:
         objects: "layers/lstm/cell" to its variables 0, 1, ...; objects without any are left out.
-        names: object path to the name Keras >= 3.6 wrote there, also for objects left out above.
         container: the one of `CONTAINERS` the paths start with.
     """
 
     objects: Mapping[str, tuple[StoredArray, ...]]
-    names: Mapping[str, str]
     container: str
 
 
@@ -85,7 +83,6 @@ class FoundObjects:
     """What one v3 file holds, its numbered variables not yet checked for gaps."""
 
     variables: dict[str, dict[int, StoredArray]]
-    names: dict[str, str]
 
 
 def container_of(root: Group) -> str | None:
@@ -95,7 +92,7 @@ def container_of(root: Group) -> str | None:
 
 def find_objects(root: Group, container: str) -> FoundObjects:
     """Returns every variable below `container`, with training state left out."""
-    found = FoundObjects({}, {})
+    found = FoundObjects({})
     waiting = [container]
     while waiting:
         path = waiting.pop()
@@ -119,9 +116,6 @@ def find_objects(root: Group, container: str) -> FoundObjects:
 def _collect(root: Group, path: str, found: FoundObjects) -> None:
     group = root.group(f"{path}/vars")
     assert group is not None, "listed by its parent"
-    name = group.text("name")
-    if name is not None:
-        found.names[path] = name
     variables = {}
     for key in group.names():
         if not _INDEX.fullmatch(key):
@@ -144,4 +138,4 @@ def numbered(found: FoundObjects, container: str, where: str) -> ObjectWeights:
                 f"{shown(sorted(variables))}; the file is incomplete"
             )
         objects[path] = tuple(variables[k] for k in range(len(variables)))
-    return ObjectWeights(objects, found.names, container)
+    return ObjectWeights(objects, container)

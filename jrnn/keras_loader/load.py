@@ -49,16 +49,16 @@ def load_keras(
     Args:
         path: A ``.keras`` file, a legacy ``.h5`` file, or weights alone (``.weights.h5``, legacy
             weights, ``.weights.json`` of sharded weights); told apart by content.
-        config: Where ``path`` holds weights alone: a file that holds the architecture (JSON from
-            ``model.to_json()`` or any model file) or a ``Model``.
-        weights: Where ``path`` holds an architecture: a file to take the weights from.
+        config: A file to take the architecture from (JSON from ``model.to_json()`` or any model
+            file) or a ``Model``: where ``path`` holds weights alone, or in place of its own.
+        weights: A file to take the weights from, where ``path`` holds the architecture.
         backend: What Keras ran on ("tensorflow", "jax", "torch", "theano", ...). Only needed
             where the file does not say and the numbers depend on it: a ``.keras`` file does not,
             and Keras 3 on JAX repeats the initial state, not zeros, at masked steps that come
             before all others; TensorFlow is assumed.
 
     Raises:
-        ValueError: If the backend is unknown.
+        ValueError: If the backend is unknown, or both ``config`` and ``weights`` are given.
         KerasFileError: If a file cannot be read, holds what jrnn does not know, or holds arrays
             that do not fit the architecture. Nothing is half-loaded.
 
@@ -76,6 +76,13 @@ def load(
     backend: str | None = None,
 ) -> Loaded:
     """Returns what ``load_keras`` does, together with what is known of the files."""
+    if backend is not None and (backend not in BACKENDS or isinstance(config, Model)):
+        raise ValueError(
+            f"backend is {backend!r}, but one of {', '.join(BACKENDS)} is needed, and none beside "
+            "a Model, which was read with one"
+        )
+    if config is not None and weights is not None:
+        raise ValueError("config and weights are both given; give the third file as the first")
     with ExitStack() as stack:
         file = stack.enter_context(open_keras(path))
         architecture, store = file, file
@@ -117,8 +124,6 @@ def load_architecture(
 
 
 def _writer(file: KerasFile, store: KerasFile, backend: str | None) -> Writer:
-    if backend is not None and backend not in BACKENDS:
-        raise ValueError(f"load_keras: backend is {backend!r}, but one of {BACKENDS} is needed")
     backend = backend or file.backend or store.backend
     if backend is None and isinstance(store.weights, LegacyWeights):
         # Keras 1 names no backend, but only on TensorFlow do its array names end in ":0".

@@ -119,7 +119,8 @@ def _functional(config: Config, entries: list) -> Model:
     nodes: dict[tuple[str, int], Node] = {}
     for entry in entries:
         inner = Config(entry, config.writer)
-        _check_names(config, [*inputs, *layers, inner.name])
+        if inner.name in inputs or inner.name in layers:
+            raise config.error(f"two of its layers have the name {inner.name!r:.80}")
         if inner.kind == "InputLayer":
             inputs[inner.name] = _input(inner)
             continue

@@ -39,7 +39,7 @@ def read_shards(weight_map: object, path: str, open_shard: Callable[[str], Group
             f"{shown(sorted(containers))}; this is not a map Keras writes"
         )
     container = containers.pop()
-    merged = FoundObjects({}, {})
+    merged = FoundObjects({})
     for shard in sorted({shard for shards in wanted.values() for shard in shards}):
         root = open_shard(_beside(path, shard))
         if container_of(root) == container:
@@ -94,7 +94,6 @@ def _merge(
     wanted: dict[str, list[str]],
     where: str,
 ) -> None:
-    merged.names.update(found.names)
     for path, variables in found.variables.items():
         have = merged.variables.setdefault(path, {})
         if shard not in wanted.get(path, ()) or have.keys() & variables.keys():

@@ -44,7 +44,7 @@ def dense(
 
 
 def embedding(params: EmbeddingParams, ids: ArrayLike) -> jax.Array:
-    """Returns ``embeddings[ids]`` [..., F]; an id that is not in the table gives NaN.
+    """Returns ``embeddings[ids]`` [..., F]; an id from V on gives NaN, -1 is the last row.
 
     Source: ``keras.layers.Embedding``.
     """

@@ -1,6 +1,7 @@
 """SEQUENCES. A cell over time, as plain functions."""
 
 import functools
+import numbers
 from typing import Any, Literal, TypedDict, Unpack
 
 import jax
@@ -179,7 +180,7 @@ def _layout(xs: Any, feature_ndim: int, time_major: bool) -> tuple[int, tuple[in
 
 
 def _check_options(unroll: int, masked_output: str) -> None:
-    if not isinstance(unroll, int) or isinstance(unroll, bool) or unroll < 1:
+    if not isinstance(unroll, numbers.Integral) or isinstance(unroll, bool) or unroll < 1:
         raise ValueError(f"jrnn.rnn: unroll is {unroll!r}, but a positive integer is needed")
     if masked_output not in ("zero", "repeat"):
         raise ValueError(

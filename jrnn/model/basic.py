@@ -158,8 +158,8 @@ class TimeDistributed(Layer):
 
         mask = masks[0]
         deep = self.mask_to_inner and mask is not None and mask.ndim > 2
-        values = self.layer.cast_inputs([merge(x) for x in inputs])
-        inner = self.layer.call(self.layer.cast(params), values, [merge(mask) if deep else None])
+        values = [merge(x) for x in inputs]
+        inner = self.layer.run(params, values, [merge(mask) if deep else None])
         if self.mask_from_inner and inner.masks[0] is not None:
             mask = split(inner.masks[0])
         elif self.mask_from_inner:

@@ -132,8 +132,8 @@ class Model(Layer):
 
     def _call(self, layer: Layer, params: Any, values: list, masks: list, state: Any) -> Result:
         try:
-            return layer.call(layer.cast(params), layer.cast_inputs(values), masks, state)
-        except ValueError as error:
+            return layer.run(params, values, masks, state)
+        except (TypeError, ValueError) as error:  # JAX says TypeError of shapes that do not fit
             raise ValueError(f"layer {layer.name!r}: {error}") from error
 
     def _arrange(self, inputs: tuple[Any, ...]) -> list[jax.Array]:

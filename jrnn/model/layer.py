@@ -41,6 +41,12 @@ class Layer:
         """Returns outputs, their masks and the next state, for inputs and their masks."""
         raise NotImplementedError(f"{type(self).__name__}.call")
 
+    def run(
+        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+    ) -> Result:
+        """Returns ``call`` on parameters and inputs in the layer's dtype."""
+        return self.call(self.cast(params), self.cast_inputs(inputs), masks, state)
+
     def cast_inputs(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Returns the inputs in the layer's dtype."""
         return self.cast(list(inputs))

@@ -116,8 +116,8 @@ class Bidirectional(Layer):
         """Returns the merged output and the states; inputs are (x, *forward, *backward)."""
         middle = 1 + len(inputs[1:]) // 2
         ahead, behind = (None, None) if state is None else state
-        forward = self.forward.call(params[0], [inputs[0], *inputs[1:middle]], masks[:1], ahead)
-        backward = self.backward.call(params[1], [inputs[0], *inputs[middle:]], masks[:1], behind)
+        forward = self.forward.run(params[0], [inputs[0], *inputs[1:middle]], masks[:1], ahead)
+        backward = self.backward.run(params[1], [inputs[0], *inputs[middle:]], masks[:1], behind)
         y_backward = backward.outputs[0]
         if self.backward.return_sequences:
             y_backward = jnp.flip(y_backward, 0 if self.backward.time_major else 1)

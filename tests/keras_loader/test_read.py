@@ -195,7 +195,6 @@ def test_v3_order_names_and_skipped_state(tmp_path):
         assert set(weights.objects) == {"layers/lstm/cell", "layers/metrics"}
         assert [int(a.read()[0]) for a in weights.objects["layers/lstm/cell"]] == list(range(12))
         assert weights.objects["layers/lstm/cell"][10].path == "layers/lstm/cell/vars/10"
-        assert weights.names == {"layers/lstm": "zeta"}
         assert weights.container == "layers"
 
 
@@ -418,8 +417,6 @@ HUGE = (2**20, 2**20)
         (lambda f: f["layers"].__setitem__("soft", h5py.SoftLink("/vars")), "a hard link"),
         (lambda f: f.create_group("layers/" + "a/" * 100), "at most 62 deep"),
         (lambda f: [f.create_group(f"layers/x{k}") for k in range(66_000)], "at most 65536"),
-        (lambda f: f["layers/lstm/vars"].attrs.__setitem__("name", 3.0), "expected text"),
-        (lambda f: f["layers/lstm/vars"].attrs.__setitem__("name", ["a", "b"]), "one text"),
         (
             lambda f: f["layers/lstm/cell/vars/3"].attrs.__setitem__("dtype", "float8_e4m3fn"),
             "number format",
@@ -657,7 +654,6 @@ def test_shards_as_strings_and_lists(tmp_path):
             "layers/bidirectional/forward_layer/cell": 3,
             "layers/dense": 2,
         }
-        assert file.weights.names["layers/bidirectional"] == "bidirectional"
 
 
 def test_one_object_over_two_shards(tmp_path):
