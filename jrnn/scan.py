@@ -95,7 +95,6 @@ def scan_cell(
         body,
         (state, output),
         (zs, valid, _crossings(resets, reverse)),
-        length=steps,
         reverse=reverse,
         unroll=unroll,
     )
@@ -124,7 +123,7 @@ def _crossings(resets, reverse: bool) -> jax.Array | None:
 
 def _first_step(cell: Cell, params: Params, xs: Any, zs: Any) -> Any:
     """Returns the projected input of one step, also where there are no steps."""
-    if all(z.shape[0] for z in jax.tree.leaves(zs)):
+    if not any(z.shape[0] == 0 for z in jax.tree.leaves(zs)):
         return jax.tree.map(lambda z: z[0], zs)
     x = jax.tree.map(lambda x: jnp.zeros_like(x, shape=x.shape[1:]), xs)
     return cell.project(params, x)
@@ -149,7 +148,11 @@ def _like(name: str, given: Any, reference: Any) -> Any:
     """Returns ``given`` with the structure, shapes, dtypes and sharding of ``reference``."""
     treedef, expected = jax.tree.structure(given), jax.tree.structure(reference)
     if treedef != expected:
-        raise ValueError(f"jrnn.scan: {name} is {treedef}, but the cell needs {expected}")
+        needed = jax.tree.map(lambda leaf: leaf.shape, reference)
+        raise ValueError(
+            f"jrnn.scan: {name} is a {type(given).__name__} with {treedef.num_leaves} arrays, but "
+            f"the cell needs {needed}"
+        )
 
     def fit(value, target):
         if jnp.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys

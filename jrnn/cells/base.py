@@ -18,7 +18,10 @@ class Cell(Protocol):
     ``project`` is the half that depends on the input alone and runs for every step at once;
     ``step`` is the recurrence. A cell is hashable and holds choices only (a frozen dataclass),
     never arrays; sizes live in the arrays of its parameters. Any object with these methods
-    works wherever jrnn takes a cell; deriving from this class adds ``__call__``.
+    works wherever jrnn takes a cell; deriving from this class adds ``__call__``. It must not
+    change once used: compiled code is kept for each cell, by equality. With lengths or a mask,
+    both halves must be differentiable where the input is zero, which stands in for what is
+    masked.
 
     ``x`` may be any pytree of arrays. A cell whose features span more than one axis (an image,
     say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise.
@@ -51,8 +54,12 @@ class Cell(Protocol):
         ...
 
     def __call__(self, params: Params, state: State, x: Any) -> tuple[State, Any]:
-        """Returns ``step(params, state, project(params, x))``: one whole step."""
-        return self.step(params, state, self.project(params, x))
+        """Returns ``step(params, state, project(params, x))``: one whole step.
+
+        A state of None stands for the initial state.
+        """
+        z = self.project(params, x)
+        return self.step(params, self.initial_state(params, z) if state is None else state, z)
 
 
 def project_input(
@@ -76,6 +83,14 @@ def project_input(
         )
     projected = xs @ kernel
     return projected if bias is None else projected + bias
+
+
+def check_type(who: str, params: Any, expected: type) -> None:
+    """Raises ``ValueError`` unless the parameters are those of this cell."""
+    if not isinstance(params, expected):
+        raise ValueError(
+            f"{who}: params is a {type(params).__name__}, but {expected.__name__} is needed"
+        )
 
 
 def check_shape(who: str, name: str, array: Any, expected: tuple[int, ...]) -> None:
@@ -103,4 +118,5 @@ def check_sizes(who: str, **sizes: Any) -> None:
 def zeros(params: Params, z: jax.Array, size: int) -> jax.Array:
     """Returns zeros [..., size] that follow one step's projected input ``z`` [..., G]."""
     dtype = jnp.result_type(z, *jax.tree.leaves(params))
-    return jnp.zeros_like(z, shape=(*z.shape[:-1], size), dtype=dtype)
+    # A column of z widened, not a new shape: only so do its sharding and varying axes follow.
+    return jnp.broadcast_to(jnp.zeros_like(z[..., :1], dtype=dtype), (*z.shape[:-1], size))

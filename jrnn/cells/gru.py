@@ -9,7 +9,15 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import Cell, check_bias, check_shape, check_sizes, project_input, zeros
+from jrnn.cells.base import (
+    Cell,
+    check_bias,
+    check_shape,
+    check_sizes,
+    check_type,
+    project_input,
+    zeros,
+)
 from jrnn.initializers import Initializer
 
 
@@ -88,6 +96,7 @@ class GRUCell(Cell):
 
     def project(self, params: GRUParams, xs: ArrayLike) -> jax.Array:
         """Returns ``xs @ kernel`` and the input bias, [..., 3U], for ``xs`` [..., F]."""
+        check_type("GRUCell", params, GRUParams)
         units = params.kernel.shape[-1] // 3
         check_shape("GRUCell", "kernel", params.kernel, (params.kernel.shape[0], 3 * units))
         check_shape("GRUCell", "recurrent_kernel", params.recurrent_kernel, (units, 3 * units))

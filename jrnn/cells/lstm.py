@@ -9,7 +9,15 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import Cell, check_bias, check_shape, check_sizes, project_input, zeros
+from jrnn.cells.base import (
+    Cell,
+    check_bias,
+    check_shape,
+    check_sizes,
+    check_type,
+    project_input,
+    zeros,
+)
 from jrnn.initializers import Initializer
 
 
@@ -123,6 +131,7 @@ class LSTMCell(Cell):
 
     def project(self, params: LSTMParams, xs: ArrayLike) -> jax.Array:
         """Returns ``xs @ kernel + bias`` [..., 4U] for ``xs`` [..., F]."""
+        check_type("LSTMCell", params, LSTMParams)
         units = params.kernel.shape[-1] // 4
         state_size = self.projection or units
         check_shape("LSTMCell", "kernel", params.kernel, (params.kernel.shape[0], 4 * units))

@@ -9,7 +9,15 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import Cell, check_bias, check_shape, check_sizes, project_input, zeros
+from jrnn.cells.base import (
+    Cell,
+    check_bias,
+    check_shape,
+    check_sizes,
+    check_type,
+    project_input,
+    zeros,
+)
 from jrnn.initializers import Initializer
 
 
@@ -74,6 +82,7 @@ class SimpleRNNCell(Cell):
 
     def project(self, params: SimpleRNNParams, xs: ArrayLike) -> jax.Array:
         """Returns ``xs @ kernel + bias`` [..., U] for ``xs`` [..., F]."""
+        check_type("SimpleRNNCell", params, SimpleRNNParams)
         units = params.kernel.shape[-1]
         check_shape("SimpleRNNCell", "recurrent_kernel", params.recurrent_kernel, (units, units))
         check_bias("SimpleRNNCell", params.bias, self.use_bias, (units,))

@@ -81,6 +81,11 @@ def load(
             f"backend is {backend!r}, but one of {', '.join(BACKENDS)} is needed, and none beside "
             "a Model, which was read with one"
         )
+    for name, given in (("path", path), ("config", config), ("weights", weights)):
+        if not isinstance(given, str | bytes | os.PathLike | Model | None) or (
+            isinstance(given, Model) and name != "config"
+        ):
+            raise ValueError(f"{name} is a {type(given).__name__}, but a file's path is needed")
     if config is not None and weights is not None:
         raise ValueError("config and weights are both given; give the third file as the first")
     with ExitStack() as stack:

@@ -192,8 +192,10 @@ def _check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
     """Checks the shape always, and the values where this process knows all of them."""
     if lengths is None:
         return
-    if not isinstance(lengths, jax.Array):
-        lengths = np.asarray(lengths)
+    if any(isinstance(length, jax.core.Tracer) for length in jax.tree.leaves(lengths)):
+        lengths = jnp.asarray(lengths)
+    elif not isinstance(lengths, jax.Array):
+        lengths = np.asarray(lengths) if np.size(lengths) else np.zeros(np.shape(lengths), int)
     if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(
             f"jrnn.rnn: lengths is {lengths.dtype} of shape {lengths.shape}, but integers of "

@@ -85,6 +85,18 @@ class Model(Layer):
 
         Source: ``keras.Model.__call__`` with ``training=False``.
         """
+        names = {layer.name for layer in self.layers}
+        if not isinstance(params, Mapping):
+            raise ValueError(
+                f"model {self.name!r}: params is a {type(params).__name__}, but a dict by layer "
+                "name is needed, as load_keras returns it"
+            )
+        if state is not None and not (isinstance(state, Mapping) and set(state) <= names):
+            held = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+            raise ValueError(
+                f"model {self.name!r}: state holds {held}, but what the last call returned is "
+                f"needed, a dict by names of {sorted(names)}"
+            )
         result = self.call(params, self._arrange(inputs), [None] * len(self.inputs), state)
         outputs: Any = result.outputs
         if self.output_names is not None:
@@ -133,6 +145,10 @@ class Model(Layer):
     def _call(self, layer: Layer, params: Any, values: list, masks: list, state: Any) -> Result:
         try:
             return layer.run(params, values, masks, state)
+        except AttributeError as error:
+            if params is not None:
+                raise
+            raise ValueError(f"layer {layer.name!r}: params has no entry for it") from error
         except (TypeError, ValueError) as error:  # JAX says TypeError of shapes that do not fit
             raise ValueError(f"layer {layer.name!r}: {error}") from error
 

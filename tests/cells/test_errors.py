@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import jrnn
 from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
 
 KEY = jax.random.key(0)
@@ -130,3 +131,19 @@ def test_stack():
         two.project(two.init(KEY, 2, 4)[:1], jnp.ones((3, 2)))
     with fails("GRUCell.init", "units is 0", "positive integer"):
         two.init(KEY, 2, [4, 0])
+
+
+def test_params_of_another_cell_are_told_by_name():
+    params = jrnn.GRUCell().init(jax.random.key(0), 3, 4)
+    with pytest.raises(ValueError, match="params is a GRUParams, but LSTMParams is needed"):
+        jrnn.lstm(params, jnp.ones((2, 3, 3)))
+    with pytest.raises(ValueError, match="params is a dict"):
+        jrnn.gru(params._asdict(), jnp.ones((2, 3, 3)))
+
+
+def test_a_state_of_none_is_the_initial_state():
+    cell = jrnn.LSTMCell()
+    params = cell.init(jax.random.key(0), 3, 4)
+    x = jnp.ones((2, 3))
+    zero = jrnn.LSTMState(jnp.zeros((2, 4)), jnp.zeros((2, 4)))
+    assert jnp.array_equal(cell(params, None, x)[1], cell(params, zero, x)[1])

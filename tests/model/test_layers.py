@@ -202,6 +202,19 @@ def test_results_are_in_the_policys_dtype(dtype):
     assert np.abs(y.astype(jnp.float32) - full.apply(params, X)).max() > 0
 
 
+def test_params_and_state_that_do_not_fit():
+    model, params = loaded(last_lstm(stateful=True), weights=LSTM_WEIGHTS)
+    for arguments, said in (
+        ({"params": {}}, "layer 'l': LSTMCell: params is a NoneType"),
+        ({"params": params["l"]}, "params is a LSTMParams, but a dict by layer name is needed"),
+        ({"params": params, "state": {"lstm": 1}}, r"state holds \['lstm'\]"),
+        ({"params": params, "state": True}, "state holds bool"),
+    ):
+        given = dict(arguments)
+        with pytest.raises(ValueError, match=said):
+            model.apply(given.pop("params"), X, **given)
+
+
 def test_a_float32_head_on_a_16_bit_model_computes_in_float32():
     mixed = {"class_name": "DTypePolicy", "config": {"name": "mixed_float16"}}
     head = entry("Activation", name="a", activation="softplus", dtype="float32")

@@ -1,0 +1,54 @@
+"""The zero state follows the data's sharding; symbolic sizes export."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+import jrnn
+
+EXPLICIT = """
+import jax, jax.numpy as jnp, numpy as np, jrnn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Explicit,))
+x = jax.random.normal(jax.random.key(1), (8, 5, 3))
+for cell in (jrnn.LSTMCell(projection=40), jrnn.GRUCell(), jrnn.SimpleRNNCell()):
+    params = cell.init(jax.random.key(0), 3, 6)
+    wanted = jrnn.rnn(cell, params, x)[1]
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("d")))
+        got = jrnn.rnn(cell, params, sharded)[1]
+    assert got.sharding.spec[0] == "d", got.sharding
+    np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+print("equal")
+"""
+
+
+def test_explicit_sharding():
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "PYTHONPATH": str(Path(jrnn.__file__).parents[1]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", EXPLICIT],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.stdout == "equal\n", done.stderr
+
+
+def test_symbolic_batch_and_time_export():
+    batch, steps = export.symbolic_shape("b, t")
+    params = jrnn.LSTMCell().init(jax.random.key(0), 3, 8)
+    exported = export.export(jax.jit(lambda p, x: jrnn.lstm(p, x)[1]))(
+        params, jax.ShapeDtypeStruct((batch, steps, 3), jnp.float32)
+    )
+    x = jax.random.normal(jax.random.key(1), (2, 7, 3))
+    assert jnp.allclose(exported.call(params, x), jrnn.lstm(params, x)[1], atol=1e-6)
