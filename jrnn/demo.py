@@ -93,9 +93,11 @@ def run_demo(out: str | Path = "jrnn_demo.png", *, console: Console | None = Non
         Differences from Keras, errors, times and the picture's path.
 
     Raises:
-        ValueError: matplotlib is not installed.
+        ValueError: matplotlib is not installed, or `out` names no .png file in a folder that is.
         RuntimeError: an output is further from Keras's than 1e-5.
     """
+    if Path(out).suffix != ".png" or not Path(out).parent.is_dir():
+        raise ValueError(f"{str(out)!r}: a .png file in a folder that exists is needed")
     console = console or Console()
     figure_class = _matplotlib_figure()
     recorded = _recorded()

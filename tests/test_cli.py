@@ -97,6 +97,15 @@ def test_run_writes_what_apply_returns(tmp_path, capsys, batch_size):
     assert list(tmp_path.iterdir()) == [out]  # nothing half-written is left behind
 
 
+def test_run_takes_arrays_of_the_other_byte_order(tmp_path):
+    out = tmp_path / "y.npz"
+    with np.load(RECORD) as record:
+        source = saved(tmp_path / "x.npz", x0=record["x0"].astype(">f4"))
+        assert main(["run", SUNSPOTS, "--input", source, "--output", str(out)]) == 0
+        with np.load(out) as written:
+            np.testing.assert_allclose(written["y0"], record["y0"], rtol=1e-5, atol=1e-6)
+
+
 def test_run_with_weights_and_config_apart(tmp_path):
     folder, out = DATA / "keras-1.2.2-tf", tmp_path / "y.npz"
     record = folder / "lstm_cpu.npz"

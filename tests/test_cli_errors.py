@@ -40,6 +40,11 @@ def test_bad_files_are_one_line_errors(tmp_path, capsys, command):
         assert path.name in fails(capsys, command, path, *extra), name
 
 
+def test_demo_says_at_once_where_no_picture_can_go(tmp_path, capsys):
+    for out in (".", "picture.txt", tmp_path / "absent" / "p.png"):
+        assert ".png file" in fails(capsys, "demo", "--output", out)
+
+
 def test_usage_errors_are_one_line(capsys):
     for argv in ([], ["nothing"], ["run", LSTM], ["verify", LSTM, "--data", RECORD, "--rtol", "x"]):
         fails(capsys, *argv)

@@ -77,9 +77,10 @@ def open_npz(path: str) -> Iterator[Archive]:
 
 
 def as_jax_reads(array: np.ndarray, name: str) -> np.ndarray:
-    """Returns the array, if JAX's narrower integers can hold it."""
+    """Returns the array in this machine's byte order, if JAX's integers can hold it."""
     import jax
 
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     target = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
     if array.dtype.kind in "iu" and target != array.dtype and array.size:
         info = np.iinfo(target)
