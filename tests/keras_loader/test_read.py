@@ -319,7 +319,7 @@ def test_missing_folder_and_pipe(tmp_path):
     assert "SavedModel" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert "pipe" in refusal(tmp_path / "pipe")
-    with pytest.raises(KerasFileError, match="null byte"), open_keras("a\0b"):
+    with pytest.raises(KerasFileError, match="null"), open_keras("a\0b"):
         pass
 
 
