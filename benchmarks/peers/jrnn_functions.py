@@ -1,0 +1,53 @@
+"""jrnn as its users call it; the variants are the cells' own options."""
+
+import jax
+
+import jrnn
+from benchmarks.cases import Case
+from benchmarks.data import Data
+from benchmarks.peers.jax_peer import Built, JaxPeer, map_layers, numpy_weights
+
+LAYERS = {
+    "lstm": (jrnn.lstm, jrnn.LSTMParams),
+    "gru": (jrnn.gru, jrnn.GRUParams),
+    "simple_rnn": (jrnn.simple_rnn, jrnn.SimpleRNNParams),
+}
+CELLS = {
+    "standard": jrnn.LSTMCell(),
+    "reset_after": jrnn.GRUCell(),
+    "reset_before": jrnn.GRUCell(reset_after=False),
+    "tanh": jrnn.SimpleRNNCell(),
+    "relu": jrnn.SimpleRNNCell(activation="relu"),
+}
+
+
+class Jrnn(JaxPeer):
+    """Time-major, as most peers here; two layers are two calls."""
+
+    def build(self, case: Case, data: Data) -> Built:
+        layer, params_type = LAYERS[case.cell]
+        cell = CELLS[data.variant]
+
+        def one_way(params, xs, lengths):
+            states = []
+            for (own,) in params:
+                state, xs = layer(own, xs, cell=cell, lengths=lengths, time_major=True)
+                states.append(state)
+            return xs, states
+
+        def both_ways(params, xs, lengths):
+            ((forward, backward),) = params
+            pair = jrnn.BidirectionalParams(forward, backward)
+            state, ys = jrnn.bidirectional(cell, pair, xs, lengths=lengths, time_major=True)
+            return ys, list(state)
+
+        return Built(
+            map_layers(lambda weights: params_type(**weights), data.layers),
+            both_ways if case.directions == 2 else one_way,
+            lambda grads: map_layers(lambda own: numpy_weights(**_given(own)), grads),
+            lambda states: [state.hidden for state in states],
+        )
+
+
+def _given(params) -> dict[str, jax.Array]:
+    return {name: array for name, array in params._asdict().items() if array is not None}
