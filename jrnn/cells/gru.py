@@ -18,6 +18,7 @@ from jrnn.cells.base import (
     project_input,
     zeros,
 )
+from jrnn.cells.gates import gru_gates, gru_reset
 from jrnn.initializers import Initializer
 
 
@@ -107,25 +108,37 @@ class GRUCell(Cell):
     def step(self, params: GRUParams, state: GRUState, z: jax.Array) -> tuple[GRUState, jax.Array]:
         """Returns the next state and the output [..., U]."""
         recurrence = self._reset_after if self.reset_after else self._reset_before
-        update, candidate = recurrence(params, state.hidden, z)
-        hidden = update * state.hidden + (1 - update) * candidate
+        hidden = recurrence(params, state.hidden, z)
         return GRUState(hidden), hidden
 
-    def _reset_after(self, params: GRUParams, hidden: jax.Array, z: jax.Array):
+    def _reset_after(self, params: GRUParams, hidden: jax.Array, z: jax.Array) -> jax.Array:
         inner = hidden @ params.recurrent_kernel
         if params.bias is not None:
             inner = inner + params.bias[1]
         input_gates, input_candidate = _split_candidate(z)
         inner_gates, inner_candidate = _split_candidate(inner)
-        update, reset = self._gates(input_gates + inner_gates)
-        return update, activations.get(self.activation)(input_candidate + reset * inner_candidate)
+        gates = input_gates + inner_gates
+        activation = activations.get(self.activation)
+        if activation is activations.tanh and self._sigmoid_gates():
+            return gru_gates(gates, input_candidate, inner_candidate, hidden)
+        update, reset = self._gates(gates)
+        candidate = activation(input_candidate + reset * inner_candidate)
+        return update * hidden + (1 - update) * candidate
 
-    def _reset_before(self, params: GRUParams, hidden: jax.Array, z: jax.Array):
+    def _reset_before(self, params: GRUParams, hidden: jax.Array, z: jax.Array) -> jax.Array:
         input_gates, input_candidate = _split_candidate(z)
         gate_kernel, candidate_kernel = _split_candidate(params.recurrent_kernel)
-        update, reset = self._gates(input_gates + hidden @ gate_kernel)
-        inner_candidate = (reset * hidden) @ candidate_kernel
-        return update, activations.get(self.activation)(input_candidate + inner_candidate)
+        gates = input_gates + hidden @ gate_kernel
+        if self._sigmoid_gates():
+            update, kept = gru_reset(gates, hidden)
+        else:
+            update, reset = self._gates(gates)
+            kept = reset * hidden
+        candidate = activations.get(self.activation)(input_candidate + kept @ candidate_kernel)
+        return update * hidden + (1 - update) * candidate
+
+    def _sigmoid_gates(self) -> bool:
+        return activations.get(self.recurrent_activation) is activations.sigmoid
 
     def _gates(self, packed: jax.Array) -> tuple[jax.Array, ...]:
         activation = activations.get(self.recurrent_activation)

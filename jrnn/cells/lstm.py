@@ -18,6 +18,7 @@ from jrnn.cells.base import (
     project_input,
     zeros,
 )
+from jrnn.cells.gates import lstm_gates
 from jrnn.initializers import Initializer
 
 
@@ -149,21 +150,32 @@ class LSTMCell(Cell):
         self, params: LSTMParams, state: LSTMState, z: jax.Array
     ) -> tuple[LSTMState, jax.Array]:
         """Returns the next state and the output [..., U or P]."""
+        pre = z + state.hidden @ params.recurrent_kernel
         activation = activations.get(self.activation)
         recurrent_activation = activations.get(self.recurrent_activation)
-        i, f, g, o = jnp.split(z + state.hidden @ params.recurrent_kernel, 4, axis=-1)
+        if self._is_standard(activation, recurrent_activation):
+            hidden, cell = lstm_gates(pre, state.cell)
+        else:
+            hidden, cell = self._gates(params, pre, state.cell, activation, recurrent_activation)
+        if params.projection is not None:
+            hidden = hidden @ params.projection
+        return LSTMState(hidden, cell), hidden
+
+    def _is_standard(self, activation: Activation, recurrent_activation: Activation) -> bool:
+        standard = activation is activations.tanh and recurrent_activation is activations.sigmoid
+        return standard and not self.peephole and self.cell_clip is None
+
+    def _gates(self, params, pre, old_cell, activation, recurrent_activation):
+        i, f, g, o = jnp.split(pre, 4, axis=-1)
         if params.peephole is not None:
-            i = i + params.peephole[0] * state.cell
-            f = f + params.peephole[1] * state.cell
-        cell = recurrent_activation(f) * state.cell + recurrent_activation(i) * activation(g)
+            i = i + params.peephole[0] * old_cell
+            f = f + params.peephole[1] * old_cell
+        cell = recurrent_activation(f) * old_cell + recurrent_activation(i) * activation(g)
         if self.cell_clip is not None:
             cell = jnp.clip(cell, -self.cell_clip, self.cell_clip)
         if params.peephole is not None:
             o = o + params.peephole[2] * cell
-        hidden = recurrent_activation(o) * activation(cell)
-        if params.projection is not None:
-            hidden = hidden @ params.projection
-        return LSTMState(hidden, cell), hidden
+        return recurrent_activation(o) * activation(cell), cell
 
 
 def _check_optional(name: str, array, wanted, expected: tuple[int, ...]) -> None:

@@ -1,20 +1,18 @@
 """SEQUENCES. A cell over time, as plain functions."""
 
 import functools
-import numbers
 from typing import Any, Literal, TypedDict, Unpack
 
 import jax
-import jax.core
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from jrnn.cells.base import Cell, Params, State
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
-from jrnn.scan import scan_cell
+from jrnn.layers.arguments import check_lengths, check_options, flags, layout
+from jrnn.scan import Implementation, scan_cell
 
 
 class TimeOptions(TypedDict, total=False):
@@ -31,6 +29,7 @@ class TimeOptions(TypedDict, total=False):
     return_sequences: bool
     return_all_states: bool
     masked_output: Literal["zero", "repeat"]
+    implementation: Implementation
 
 
 def rnn(
@@ -49,6 +48,7 @@ def rnn(
     return_sequences: bool = True,
     return_all_states: bool = False,
     masked_output: Literal["zero", "repeat"] = "zero",
+    implementation: Implementation = "auto",
 ) -> tuple[State, Any]:
     """Runs any cell over a sequence and returns ``(state, ys)``.
 
@@ -85,6 +85,9 @@ def rnn(
             [B, T, U], in place of the final one.
         masked_output: "zero" or "repeat": what a step that does not count puts out. A repeated
             output is that of the step done before.
+        implementation: Where the input is projected: "hoisted" (all steps at once, before the
+            loop), "chunked" (some steps at a time), "in_loop" (each step for itself) or "auto"
+            (what is fastest, by shape). Changes speed and memory alone.
 
     Returns:
         ``(state, ys)``. A step that does not count leaves the state as it was, and what ``xs``
@@ -96,14 +99,14 @@ def rnn(
 
     Source: ``jax.lax.scan``; masking as in ``keras.layers.RNN``.
     """
-    _check_options(unroll, masked_output)
+    check_options(unroll, masked_output, implementation)
     feature_ndim = getattr(cell, "feature_ndim", 1)
     xs = jax.tree.map(jnp.asarray, xs)
-    axis, batch, steps = _layout(xs, feature_ndim, time_major)
-    _check_lengths(lengths, batch, steps)
+    axis, batch, steps = layout(xs, feature_ndim, time_major)
+    check_lengths(lengths, batch, steps)
     expected = (steps, *batch) if time_major else (*batch, steps)
-    mask = _flags("mask", mask, expected)
-    resets = _flags("resets", resets, expected)
+    mask = flags("mask", mask, expected)
+    resets = flags("resets", resets, expected)
     return _rnn(
         cell,
         axis,
@@ -119,6 +122,7 @@ def rnn(
         return_sequences=return_sequences,
         return_all_states=return_all_states,
         masked_output=masked_output,
+        implementation=implementation,
     )
 
 
@@ -131,6 +135,7 @@ def rnn(
         "return_sequences",
         "return_all_states",
         "masked_output",
+        "implementation",
     ),
 )
 def _rnn(cell, axis, params, xs, *, mask, resets, **options):
@@ -152,76 +157,6 @@ def _rnn(cell, axis, params, xs, *, mask, resets, **options):
     if options["return_sequences"]:
         ys = jax.tree.map(to_place, ys)
     return state, ys
-
-
-def _layout(xs: Any, feature_ndim: int, time_major: bool) -> tuple[int, tuple[int, ...], int]:
-    """Returns the time axis, the batch axes' sizes and the number of steps."""
-    leaves = jax.tree.leaves(xs)
-    if not leaves:
-        raise ValueError("jrnn.rnn: xs holds no array, but the number of steps is read off it")
-    widest = max(leaves, key=lambda leaf: leaf.ndim)
-    batch_ndim = widest.ndim - feature_ndim - 1
-    if batch_ndim < 0:
-        raise ValueError(
-            f"jrnn.rnn: xs has shape {widest.shape}, but [..., T, F] with {feature_ndim} feature "
-            "axes is needed; add the missing axis (for one step, call the cell itself)"
-        )
-    axis = 0 if time_major else batch_ndim
-    batch = widest.shape[1 : batch_ndim + 1] if time_major else widest.shape[:batch_ndim]
-    steps = widest.shape[axis]
-    leading = (steps, *batch) if time_major else (*batch, steps)
-    for leaf in leaves:
-        if leaf.shape[: len(leading)] != leading:
-            raise ValueError(
-                f"jrnn.rnn: xs has leaves of shapes {widest.shape} and {leaf.shape}, but all need "
-                f"the leading axes {leading}"
-            )
-    return axis, batch, steps
-
-
-def _check_options(unroll: int, masked_output: str) -> None:
-    if not isinstance(unroll, numbers.Integral) or isinstance(unroll, bool) or unroll < 1:
-        raise ValueError(f"jrnn.rnn: unroll is {unroll!r}, but a positive integer is needed")
-    if masked_output not in ("zero", "repeat"):
-        raise ValueError(
-            f"jrnn.rnn: masked_output is {masked_output!r}, but 'zero' or 'repeat' is needed"
-        )
-
-
-def _check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
-    """Checks the shape always, and the values where this process knows all of them."""
-    if lengths is None:
-        return
-    if any(isinstance(length, jax.core.Tracer) for length in jax.tree.leaves(lengths)):
-        lengths = jnp.asarray(lengths)
-    elif not isinstance(lengths, jax.Array):
-        lengths = np.asarray(lengths) if np.size(lengths) else np.zeros(np.shape(lengths), int)
-    if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise ValueError(
-            f"jrnn.rnn: lengths is {lengths.dtype} of shape {lengths.shape}, but integers of "
-            f"shape {batch} are needed, one per row of xs"
-        )
-    if isinstance(lengths, jax.core.Tracer) or lengths.size == 0:
-        return
-    if isinstance(lengths, jax.Array) and not lengths.is_fully_addressable:
-        return
-    known = np.asarray(lengths)  # under jit the minimum even of a known JAX array is traced
-    low, high = int(known.min()), int(known.max())
-    if low < 0 or high > steps:
-        raise ValueError(
-            f"jrnn.rnn: lengths go from {low} to {high}, but xs has {steps} steps; clip them"
-        )
-
-
-def _flags(name: str, flags: Any, expected: tuple[int, ...]) -> jax.Array | None:
-    if flags is None:
-        return None
-    flags = jnp.asarray(flags)
-    if flags.shape != expected:
-        raise ValueError(
-            f"jrnn.rnn: {name} has shape {flags.shape}, but xs needs {expected}, one per step"
-        )
-    return flags
 
 
 def simple_rnn(

@@ -1,4 +1,4 @@
-"""TIME. The one loop over steps, for every cell."""
+"""A cell over time: initial state, masks, lengths, resets."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.base import Cell, Params, State
+from jrnn.scan.loop import loop
+from jrnn.scan.plan import Implementation, make_plan
 
 
 def scan_cell(
@@ -23,6 +25,7 @@ def scan_cell(
     return_sequences: bool = True,
     return_all_states: bool = False,
     masked_output: str = "zero",
+    implementation: Implementation = "auto",
 ) -> tuple[State, Any]:
     """Runs a cell over time-major ``xs`` [T, ..., F] and returns ``(state, ys)``.
 
@@ -56,6 +59,8 @@ def scan_cell(
         return_all_states: Whether ``state`` holds the state after every step [T, ...] in place
             of the final one.
         masked_output: What a masked step puts out: "zero" or "repeat" (the previous output).
+        implementation: Where the inputs are projected: "hoisted" (all steps at once), "chunked"
+            (some steps at a time), "in_loop" (each step), "auto" (what pays, by shape).
 
     Returns:
         ``(state, ys)``. A masked step passes the state on unchanged, and what its ``xs`` holds
@@ -66,8 +71,7 @@ def scan_cell(
     valid = _valid_steps(steps, lengths, mask)
     if valid is not None:
         xs = _where(valid, xs, jax.tree.map(jnp.zeros_like, xs))
-    zs = cell.project(params, xs)
-    z0 = _first_step(cell, params, xs, zs)
+    z0 = cell.project(params, _first_step(xs))
     fresh = cell.initial_state(params, z0)
     state = fresh if initial_state is None else _like("initial_state", initial_state, fresh)
 
@@ -79,7 +83,11 @@ def scan_cell(
     if keep_output and initial_output is not None:
         output = _like("initial_output", initial_output, zeros)
 
-    def body(carry, step):
+    def prepare(fixed, step):
+        return (cell.project(fixed[0], step[0]), *step[1:])
+
+    def body(fixed, carry, step):
+        params, fresh, zeros = fixed
         state, last_output = carry
         z, is_valid, is_crossing = step
         if is_crossing is not None:
@@ -91,12 +99,13 @@ def scan_cell(
         kept = next_state if return_all_states else None, y if return_sequences else None
         return (next_state, y if keep_output else None), kept
 
-    (state, output), (states, ys) = jax.lax.scan(
+    (state, output), (states, ys) = loop(
         body,
+        prepare,
+        (params, fresh, zeros),
         (state, output),
-        (zs, valid, _crossings(resets, reverse)),
-        reverse=reverse,
-        unroll=unroll,
+        (xs, valid, _crossings(resets, reverse)),
+        make_plan(implementation, reverse, unroll, xs, z0, state),
     )
     return states if return_all_states else state, ys if return_sequences else output
 
@@ -121,12 +130,9 @@ def _crossings(resets, reverse: bool) -> jax.Array | None:
     return jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
 
 
-def _first_step(cell: Cell, params: Params, xs: Any, zs: Any) -> Any:
-    """Returns the projected input of one step, also where there are no steps."""
-    if not any(z.shape[0] == 0 for z in jax.tree.leaves(zs)):
-        return jax.tree.map(lambda z: z[0], zs)
-    x = jax.tree.map(lambda x: jnp.zeros_like(x, shape=x.shape[1:]), xs)
-    return cell.project(params, x)
+def _first_step(xs: Any) -> Any:
+    """Returns the input of one step, also where there are no steps."""
+    return jax.tree.map(lambda x: x[0] if x.shape[0] else jnp.zeros_like(x, shape=x.shape[1:]), xs)
 
 
 def _where(condition: jax.Array, new: Any, old: Any) -> Any:

@@ -1,0 +1,90 @@
+"""The gates of LSTM and GRU with their default activations: one tanh over all of them.
+
+``sigmoid(x) = tanh(x / 2) / 2 + 1/2`` exactly, so that sigmoid and tanh gates are one pass over one
+array, with constants scaling its columns. The derivatives are given in the form in which a loop
+needs the least: one coefficient for each pair of a pre-activation and what it moves.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def _packed(pre: jax.Array, kinds: str) -> list[jax.Array]:
+    """Returns the gates side by side in ``pre``: "s" for sigmoid, "t" for tanh."""
+    units = pre.shape[-1] // len(kinds)
+    half = np.repeat([0.5 if kind == "s" else 1.0 for kind in kinds], units).astype(pre.dtype)
+    shift = np.repeat([0.5 if kind == "s" else 0.0 for kind in kinds], units).astype(pre.dtype)
+    return jnp.split(jnp.tanh(pre * half) * half + shift, len(kinds), axis=-1)
+
+
+@jax.custom_jvp
+def lstm_gates(pre: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the next hidden and cell state [..., U] from pre-activations i, f, c, o [..., 4U]."""
+    i, f, g, o = _packed(pre, "ssts")
+    cell = f * cell + i * g
+    return o * jnp.tanh(cell), cell
+
+
+@lstm_gates.defjvp
+def _lstm_gates_jvp(primals, tangents):
+    pre, cell = primals
+    i, f, g, o = _packed(pre, "ssts")
+    new_cell = f * cell + i * g
+    squashed = jnp.tanh(new_cell)
+    to_cell = (g * i * (1 - i), cell * f * (1 - f), i * (1 - g * g))
+    to_hidden = squashed * o * (1 - o)
+    cell_to_hidden = o * (1 - squashed * squashed)
+
+    d_i, d_f, d_g, d_o = jnp.split(tangents[0], 4, axis=-1)
+    d_cell = f * tangents[1] + to_cell[0] * d_i + to_cell[1] * d_f + to_cell[2] * d_g
+    d_hidden = cell_to_hidden * d_cell + to_hidden * d_o
+    return (o * squashed, new_cell), (d_hidden, d_cell)
+
+
+@jax.custom_jvp
+def gru_gates(
+    gates: jax.Array, candidate: jax.Array, inner: jax.Array, hidden: jax.Array
+) -> jax.Array:
+    """Returns the next hidden state [..., U] of a GRU that resets after the product.
+
+    ``gates`` [..., 2U] holds the pre-activations of z and r; the candidate's are ``candidate + r *
+    inner``.
+    """
+    update, reset = _packed(gates, "ss")
+    new = jnp.tanh(candidate + reset * inner)
+    return update * hidden + (1 - update) * new
+
+
+@gru_gates.defjvp
+def _gru_gates_jvp(primals, tangents):
+    gates, candidate, inner, hidden = primals
+    d_gates, d_candidate, d_inner, d_hidden = tangents
+    update, reset = _packed(gates, "ss")
+    new = jnp.tanh(candidate + reset * inner)
+    from_candidate = (1 - update) * (1 - new * new)
+    from_update = (hidden - new) * update * (1 - update)
+    from_reset = inner * reset * (1 - reset) * from_candidate
+    from_inner = reset * from_candidate
+
+    d_update, d_reset = jnp.split(d_gates, 2, axis=-1)
+    tangent = update * d_hidden + from_update * d_update + from_reset * d_reset
+    tangent += from_candidate * d_candidate + from_inner * d_inner
+    return update * hidden + (1 - update) * new, tangent
+
+
+@jax.custom_jvp
+def gru_reset(gates: jax.Array, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns ``(z, r * hidden)`` [..., U] from pre-activations z, r [..., 2U]."""
+    update, reset = _packed(gates, "ss")
+    return update, reset * hidden
+
+
+@gru_reset.defjvp
+def _gru_reset_jvp(primals, tangents):
+    gates, hidden = primals
+    update, reset = _packed(gates, "ss")
+    d_update, d_reset = jnp.split(tangents[0], 2, axis=-1)
+    from_update, from_reset = update * (1 - update), hidden * reset * (1 - reset)
+    d_kept = reset * tangents[1] + from_reset * d_reset
+    return (update, reset * hidden), (from_update * d_update, d_kept)

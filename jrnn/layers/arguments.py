@@ -1,0 +1,88 @@
+"""What callers hand to ``rnn``, checked."""
+
+import numbers
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn.scan import IMPLEMENTATIONS
+
+
+def layout(xs: Any, feature_ndim: int, time_major: bool) -> tuple[int, tuple[int, ...], int]:
+    """Returns the time axis, the batch axes' sizes and the number of steps."""
+    leaves = jax.tree.leaves(xs)
+    if not leaves:
+        raise ValueError("jrnn.rnn: xs holds no array, but the number of steps is read off it")
+    widest = max(leaves, key=lambda leaf: leaf.ndim)
+    batch_ndim = widest.ndim - feature_ndim - 1
+    if batch_ndim < 0:
+        raise ValueError(
+            f"jrnn.rnn: xs has shape {widest.shape}, but [..., T, F] with {feature_ndim} feature "
+            "axes is needed; add the missing axis (for one step, call the cell itself)"
+        )
+    axis = 0 if time_major else batch_ndim
+    batch = widest.shape[1 : batch_ndim + 1] if time_major else widest.shape[:batch_ndim]
+    steps = widest.shape[axis]
+    leading = (steps, *batch) if time_major else (*batch, steps)
+    for leaf in leaves:
+        if leaf.shape[: len(leading)] != leading:
+            raise ValueError(
+                f"jrnn.rnn: xs has leaves of shapes {widest.shape} and {leaf.shape}, but all need "
+                f"the leading axes {leading}"
+            )
+    return axis, batch, steps
+
+
+def check_options(unroll: int, masked_output: str, implementation: str) -> None:
+    """Raises ``ValueError`` for an option that is none."""
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"jrnn.rnn: implementation is {implementation!r}, but one of {IMPLEMENTATIONS} is "
+            "needed"
+        )
+    if not isinstance(unroll, numbers.Integral) or isinstance(unroll, bool) or unroll < 1:
+        raise ValueError(f"jrnn.rnn: unroll is {unroll!r}, but a positive integer is needed")
+    if masked_output not in ("zero", "repeat"):
+        raise ValueError(
+            f"jrnn.rnn: masked_output is {masked_output!r}, but 'zero' or 'repeat' is needed"
+        )
+
+
+def check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
+    """Checks the shape always, and the values where this process knows all of them."""
+    if lengths is None:
+        return
+    if any(isinstance(length, jax.core.Tracer) for length in jax.tree.leaves(lengths)):
+        lengths = jnp.asarray(lengths)
+    elif not isinstance(lengths, jax.Array):
+        lengths = np.asarray(lengths) if np.size(lengths) else np.zeros(np.shape(lengths), int)
+    if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(
+            f"jrnn.rnn: lengths is {lengths.dtype} of shape {lengths.shape}, but integers of "
+            f"shape {batch} are needed, one per row of xs"
+        )
+    if isinstance(lengths, jax.core.Tracer) or lengths.size == 0:
+        return
+    if isinstance(lengths, jax.Array) and not lengths.is_fully_addressable:
+        return
+    known = np.asarray(lengths)  # under jit the minimum even of a known JAX array is traced
+    low, high = int(known.min()), int(known.max())
+    if low < 0 or high > steps:
+        raise ValueError(
+            f"jrnn.rnn: lengths go from {low} to {high}, but xs has {steps} steps; clip them"
+        )
+
+
+def flags(name: str, flags: Any, expected: tuple[int, ...]) -> jax.Array | None:
+    """Returns a mask as an array of the shape that the input needs."""
+    if flags is None:
+        return None
+    flags = jnp.asarray(flags)
+    if flags.shape != expected:
+        raise ValueError(
+            f"jrnn.rnn: {name} has shape {flags.shape}, but xs needs {expected}, one per step"
+        )
+    return flags

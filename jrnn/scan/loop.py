@@ -1,0 +1,206 @@
+"""A loop over time with a gradient of its own.
+
+`loop` equals ``lax.scan``. Differentiated, ``lax.scan`` keeps what every step's nonlinear
+operations need, and going back adds up the gradient of every weight step by step. Here the states
+are kept. Going back, a block of steps at a time, what the derivative needs is computed again from
+them, the loop carries the state's cotangent alone, and each block adds one matmul to the gradient
+of a weight.
+
+The rule is a ``custom_jvp`` made of plain JAX operations: forward mode, higher orders, ``vmap``,
+``jax.checkpoint`` and sharding work as for any function.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from jrnn.scan.blocks import Plan, over_blocks, split_steps
+from jrnn.scan.linear import StepDerivative, is_floating
+
+Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (fixed, state, z) -> (state, y)
+
+
+def loop(
+    step: Step,
+    prepare: Callable[[Any, Any], Any],
+    fixed: Any,
+    state: Any,
+    xs: Any,
+    plan: Plan,
+) -> tuple[Any, Any]:
+    """Returns ``lax.scan(lambda s, x: step(fixed, s, prepare(fixed, x)), state, xs)``.
+
+    Args:
+        step: One step; every array that it uses must come in its arguments.
+        prepare: What depends on the input alone, for one step or for many at once.
+        fixed: Pytree of what is the same at every step.
+        state: Pytree; what the first step starts from.
+        xs: Pytree of inputs, time first.
+        plan: How to run it.
+    """
+
+    @jax.custom_jvp
+    def run(fixed, state, xs):
+        return _forward(step, prepare, fixed, state, xs, plan)
+
+    def differentiate(primals, tangents):
+        derivative = _LoopDerivative(step, prepare, primals, tangents, plan)
+        results, saved = derivative.forward()
+        return results, _as_tangents(results, derivative.tangents(saved))
+
+    run.defjvp(differentiate, symbolic_zeros=True)
+    if _steps(xs) == 0:
+        return _forward(step, prepare, fixed, state, xs, plan)
+    return run(fixed, state, xs)
+
+
+def _forward(step, prepare, fixed, state, xs, plan: Plan):
+    def scan(one_step, state, xs):
+        return jax.lax.scan(one_step, state, xs, reverse=plan.reverse, unroll=plan.unroll)
+
+    if plan.block == 1:
+        return scan(lambda s, x: step(fixed, s, prepare(fixed, x)), state, xs)
+
+    def one_block(state, block_xs):
+        return scan(functools.partial(step, fixed), state, prepare(fixed, block_xs))
+
+    return over_blocks(one_block, state, xs, split_steps(_steps(xs), plan.block), plan.reverse)
+
+
+class _LoopDerivative:
+    """The derivative of a loop at given arguments, with given tangents."""
+
+    def __init__(self, step, prepare, primals, tangents, plan: Plan) -> None:
+        self._step, self._prepare, self._primals = step, prepare, primals
+        # Products can be told from the rest of a step only where a step has them all.
+        self._plan = plan._replace(block=1) if plan.save_products else plan
+        self._fixed, self._state, self._xs = (jax.tree.leaves(group) for group in primals)
+        treedefs = [jax.tree.structure(group) for group in primals]
+
+        def flat_step(*groups):
+            fixed, state, x = itertools.starmap(
+                jax.tree.unflatten, zip(treedefs, groups, strict=True)
+            )
+            return jax.tree.leaves(step(fixed, state, prepare(fixed, x)))
+
+        self._d_fixed, moving_fixed = _not_zero(tangents[0])
+        self._d_xs, moving_xs = _not_zero(tangents[2])
+        moving_state = [k for k, leaf in enumerate(self._state) if is_floating(leaf)]
+        d_state = _leaves(tangents[1])
+        self._d_state = [
+            jnp.zeros_like(self._state[k]) if _is_zero(d_state[k]) else d_state[k]
+            for k in moving_state
+        ]
+        self._derivative = StepDerivative(
+            flat_step,
+            (self._fixed, self._state, [x[0] for x in self._xs]),
+            (moving_fixed, moving_state, moving_xs),
+        )
+        self._once = self._derivative.once(self._fixed)
+
+    def forward(self) -> tuple[tuple[Any, Any], tuple[list, list]]:
+        """Returns the loop's results, and all states and products that ``tangents`` needs."""
+        places: list[int | None] = []  # of each of the state's arrays among the outputs
+
+        def saving_step(fixed, state, z):
+            z, x = z
+            products = self._derivative.products(self._once, jax.tree.leaves(state), x) if x else []
+            state, y = self._step(fixed, state, z)
+            outputs, leaves = jax.tree.leaves(y), jax.tree.leaves(state)
+            places[:] = [next((k for k, y in enumerate(outputs) if y is s), None) for s in leaves]
+            others = [leaf for leaf, place in zip(leaves, places, strict=True) if place is None]
+            return state, (y, others, products)
+
+        def saving_prepare(fixed, x):
+            kept = jax.tree.leaves(x) if self._plan.save_products else []
+            return self._prepare(fixed, x), kept
+
+        fixed, state, xs = self._primals
+        state, (ys, others, products) = _forward(
+            saving_step, saving_prepare, fixed, state, xs, self._plan
+        )
+        outputs, rest = jax.tree.leaves(ys), iter(others)
+        states = [next(rest) if place is None else outputs[place] for place in places]
+        return (state, ys), (states, products)
+
+    def tangents(self, saved: tuple[list, list]) -> list:
+        """Returns the tangents of all floating-point results."""
+        plan, derivative = self._plan, self._derivative
+
+        def block_tangents(d_state, block):
+            before, after, products, xs, d_xs = block
+            states = [_shifted(b, a, plan.reverse) for b, a in zip(before, after, strict=True)]
+            known = jax.vmap(functools.partial(derivative.known, self._once))
+            early, late = known(states, xs, products)
+            contribution = jax.vmap(self._contribution)(early, d_xs)
+
+            def linear_step(d_state, given):
+                outputs = derivative.step(self._once, given[0], given[1], d_state)
+                return outputs[: len(d_state)], outputs[len(d_state) :]
+
+            given = (late, contribution)
+            return jax.lax.scan(
+                linear_step, d_state, given, reverse=plan.reverse, unroll=plan.unroll
+            )
+
+        blocks = split_steps(_steps(self._xs), plan.gradient_block)
+        if blocks.number > 1:  # else it would all be kept at once in any case
+            block_tangents = jax.checkpoint(block_tangents, prevent_cse=False)
+
+        def one_block(carry, block):
+            before, d_state = carry
+            d_state, d_ys = block_tangents(d_state, (before, *block))
+            last = [after[0 if plan.reverse else -1] for after in block[0]]
+            return (last, d_state), d_ys
+
+        start = (self._state, self._d_state)
+        inputs = (*saved, self._xs, self._d_xs)
+        (_, d_state), d_ys = over_blocks(one_block, start, inputs, blocks, plan.reverse)
+        return [*d_state, *d_ys]
+
+    def _contribution(self, known: list, d_x: list) -> list:
+        return self._derivative.contribution(self._once, known, self._d_fixed, d_x)
+
+
+def _shifted(before: jax.Array, after: jax.Array, reverse: bool) -> jax.Array:
+    """Returns the state before each step, given those after it and the one before them all."""
+    if reverse:
+        return jnp.concatenate([after[1:], before[None]])
+    return jnp.concatenate([before[None], after[:-1]])
+
+
+def _steps(xs: Any) -> int:
+    return jax.tree.leaves(xs)[0].shape[0]
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _leaves(tangents: Any) -> list:
+    return jax.tree.leaves(tangents, is_leaf=_is_zero)
+
+
+def _not_zero(tangents: Any) -> tuple[list, list[int]]:
+    """Returns the tangents that are not known to be zero, and their positions."""
+    leaves = _leaves(tangents)
+    positions = [k for k, leaf in enumerate(leaves) if not _is_zero(leaf)]
+    return [leaves[k] for k in positions], positions
+
+
+def _as_tangents(results: Any, tangents: Sequence[Any]) -> Any:
+    """Returns the tangents in the structure of the results, with zeros for integers."""
+    given = iter(tangents)
+
+    def tangent(leaf):
+        if is_floating(leaf):
+            return next(given).astype(leaf.dtype)
+        return np.zeros(leaf.shape, jax.dtypes.float0)
+
+    return jax.tree.map(tangent, results)

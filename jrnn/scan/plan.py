@@ -1,0 +1,63 @@
+"""Which way a loop runs: a static rule, from shapes, found by measurement (docs/performance.md)."""
+
+import math
+from typing import Any, Literal
+
+import jax
+
+from jrnn.scan.blocks import Plan
+
+Implementation = Literal["auto", "hoisted", "chunked", "in_loop"]
+IMPLEMENTATIONS = ("auto", "hoisted", "chunked", "in_loop")
+
+_HOISTED_BYTES = 16 * 2**20  # a larger projection of all steps is fetched from memory, not caches
+_CHUNK_BYTES = 2 * 2**20  # about a core's second cache
+_GRADIENT_ROWS = {"cpu": 1024}  # steps × rows that one matmul of the gradient takes at once
+_DEFAULT_GRADIENT_ROWS = 16384
+_PRODUCT_WEIGHTS = 2**19  # so many weights make computing products again dearer than keeping them
+
+
+def make_plan(
+    implementation: Implementation, reverse: bool, unroll: int, x: Any, z: Any, state: Any
+) -> Plan:
+    """Returns the plan for a loop, given the shapes of one step's input, projection and state."""
+    sizes = {size for leaf in jax.tree.leaves((x, z, state)) for size in leaf.shape}
+    if not all(isinstance(size, int) for size in sizes):  # symbolic: nothing to decide by
+        block = 1 if implementation == "in_loop" else None
+        return Plan(reverse=reverse, unroll=unroll, block=block)
+    rows = max(1, math.prod(_largest(state).shape[:-1]))
+    steps, features = _largest(x).shape[0], _largest(x).shape[-1]
+    gates, units = _largest(z).shape[-1], _largest(state).shape[-1]
+    backend = jax.default_backend()
+    step_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(z))
+    if implementation == "auto":
+        implementation = _choose(backend, steps * step_bytes, rows, features, gates)
+    chunk = max(2, _CHUNK_BYTES // max(1, step_bytes))
+    gradient_rows = _GRADIENT_ROWS.get(backend, _DEFAULT_GRADIENT_ROWS)
+    return Plan(
+        reverse=reverse,
+        unroll=unroll,
+        block={"hoisted": None, "chunked": chunk, "in_loop": 1}[implementation],
+        gradient_block=max(1, gradient_rows // rows),
+        save_products=backend == "cpu"
+        and implementation != "hoisted"
+        and features <= 16 * rows
+        and (features + units) * gates >= _PRODUCT_WEIGHTS,
+    )
+
+
+def _choose(backend: str, z_bytes: int, rows: int, features: int, gates: int) -> Implementation:
+    """Returns what pays.
+
+    A step's own product packs the whole kernel again, for few rows; hoisting writes and reads
+    the gates of every step instead, for few features.
+    """
+    if backend != "cpu":
+        return "hoisted"
+    if features < 4 * rows or (features < 8 * rows and features * gates < 2**16):
+        return "in_loop"
+    return "hoisted" if z_bytes <= _HOISTED_BYTES else "chunked"
+
+
+def _largest(tree: Any) -> Any:
+    return max(jax.tree.leaves(tree), key=lambda leaf: leaf.size)
