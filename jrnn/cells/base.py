@@ -24,7 +24,9 @@ class Cell(Protocol):
     masked.
 
     ``x`` may be any pytree of arrays. A cell whose features span more than one axis (an image,
-    say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise.
+    say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise. One
+    whose step uses parts of its projection apart may say so with ``splits_projection = True``:
+    this weighs in ``implementation="auto"``.
     """
 
     def init(self, key: jax.Array, features: Any, units: Any) -> Params:

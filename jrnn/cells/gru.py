@@ -1,7 +1,7 @@
 """GRU, with the reset gate applied before or after the recurrent product."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +71,7 @@ class GRUCell(Cell):
     kernel_initializer: Initializer | str = "glorot_uniform"
     recurrent_initializer: Initializer | str = "orthogonal"
     bias_initializer: Initializer | str = "zeros"
+    splits_projection: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for draw in (self.kernel_initializer, self.recurrent_initializer, self.bias_initializer):

@@ -38,6 +38,11 @@ def layout(xs: Any, feature_ndim: int, time_major: bool) -> tuple[int, tuple[int
 
 def check_options(unroll: int, masked_output: str, implementation: str) -> None:
     """Raises ``ValueError`` for an option that is none."""
+    if implementation == "cudnn":
+        raise ValueError(
+            "jrnn.rnn: implementation is 'cudnn', but only jrnn.lstm has that; call jrnn.lstm or "
+            "use implementation='auto'"
+        )
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
             f"jrnn.rnn: implementation is {implementation!r}, but one of {IMPLEMENTATIONS} is "

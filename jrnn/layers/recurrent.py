@@ -12,11 +12,12 @@ from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.layers.arguments import check_lengths, check_options, flags, layout
+from jrnn.layers.cudnn import lstm_cudnn
 from jrnn.scan import Implementation, scan_cell
 
 
-class TimeOptions(TypedDict, total=False):
-    """What ``rnn`` and every layer made of it take besides the cell, its parameters and input."""
+class LoopOptions(TypedDict, total=False):
+    """``TimeOptions`` without ``implementation``."""
 
     initial_state: Any
     lengths: ArrayLike | None
@@ -29,6 +30,11 @@ class TimeOptions(TypedDict, total=False):
     return_sequences: bool
     return_all_states: bool
     masked_output: Literal["zero", "repeat"]
+
+
+class TimeOptions(LoopOptions, total=False):
+    """What ``rnn`` and every layer made of it take besides the cell, its parameters and input."""
+
     implementation: Implementation
 
 
@@ -207,19 +213,40 @@ def lstm(
     xs: ArrayLike,
     *,
     cell: LSTMCell = LSTMCell(),
-    **options: Unpack[TimeOptions],
+    implementation: Implementation | Literal["cudnn"] = "auto",
+    **options: Unpack[LoopOptions],
 ) -> tuple[LSTMState, jax.Array]:
     """Returns ``rnn(cell, params, xs, **options)``: an LSTM over [B, T, F] as (state, ys).
+
+    ``implementation="cudnn"`` hands the whole sequence to NVIDIA's cuDNN. It is for an LSTM of
+    tanh and sigmoid on an NVIDIA GPU, and takes less than the others:
+
+    - float32 parameters and input, with one batch axis and sizes known when traced; of the
+      options ``initial_state``, ``lengths``, ``reverse``, ``time_major``, ``return_sequences``.
+    - Gradients in reverse mode, once: ``jax.jvp``, ``jax.hessian`` and ``jax.vmap`` raise an
+      error of JAX. Sharded arrays are not supported.
+    - Matrix products are rounded to TF32, unless ``jax_default_matmul_precision`` is "highest"
+      or "float32". "bfloat16" and the names of algorithms are refused.
+    - Lengths, or T for every row, are copied to the host at each call, which waits for it.
+    - cuDNN is handed [B, T, F], so that ``time_major`` costs a transpose of ``xs`` and ``ys``,
+      and what the gradient would need is kept even if none is taken.
 
     Args:
         params: kernel [F, 4U], recurrent_kernel [U, 4U], bias [4U]; gate order i, f, c, o.
         xs: Input [B, T, F].
         cell: The choices, such as ``LSTMCell(peephole=True)``.
+        implementation: As for ``rnn``, or "cudnn".
         **options: As for ``rnn``: initial_state, lengths, mask, ...
 
     Returns:
         ``(LSTMState(hidden [B, U], cell [B, U]), ys [B, T, U])``.
 
-    Source: ``keras.layers.LSTM``.
+    Raises:
+        ValueError: As in ``rnn``; with "cudnn", if there is no NVIDIA GPU or an argument is none
+            of the above.
+
+    Source: ``keras.layers.LSTM``; ``jax.experimental.rnn``.
     """
-    return rnn(cell, params, xs, **options)
+    if implementation == "cudnn":
+        return lstm_cudnn(cell, params, xs, **options)
+    return rnn(cell, params, xs, implementation=implementation, **options)

@@ -105,7 +105,15 @@ def scan_cell(
         (params, fresh, zeros),
         (state, output),
         (xs, valid, _crossings(resets, reverse)),
-        make_plan(implementation, reverse, unroll, xs, z0, state),
+        make_plan(
+            implementation,
+            reverse,
+            unroll,
+            xs,
+            z0,
+            state,
+            splits_projection=getattr(cell, "splits_projection", False),
+        ),
     )
     return states if return_all_states else state, ys if return_sequences else output
 

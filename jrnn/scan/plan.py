@@ -10,7 +10,8 @@ from jrnn.scan.blocks import Plan
 Implementation = Literal["auto", "hoisted", "chunked", "in_loop"]
 IMPLEMENTATIONS = ("auto", "hoisted", "chunked", "in_loop")
 
-_HOISTED_BYTES = 16 * 2**20  # a larger projection of all steps is fetched from memory, not caches
+_HOISTED_BYTES = 8 * 2**20  # a larger projection of all steps is fetched from memory, not caches
+_SPLIT_WEIGHTS = 2**20  # a step that takes slices of a stored projection is compiled badly
 _CHUNK_BYTES = 2 * 2**20  # about a core's second cache
 _GRADIENT_ROWS = {"cpu": 1024}  # steps × rows that one matmul of the gradient takes at once
 _DEFAULT_GRADIENT_ROWS = 16384
@@ -18,20 +19,29 @@ _PRODUCT_WEIGHTS = 2**19  # so many weights make computing products again dearer
 
 
 def make_plan(
-    implementation: Implementation, reverse: bool, unroll: int, x: Any, z: Any, state: Any
+    implementation: Implementation,
+    reverse: bool,
+    unroll: int,
+    xs: Any,
+    z: Any,
+    state: Any,
+    splits_projection: bool = False,
 ) -> Plan:
-    """Returns the plan for a loop, given the shapes of one step's input, projection and state."""
-    sizes = {size for leaf in jax.tree.leaves((x, z, state)) for size in leaf.shape}
+    """Returns the plan for a loop over ``xs``, given one step's projection and state."""
+    sizes = {size for leaf in jax.tree.leaves((xs, z, state)) for size in leaf.shape}
     if not all(isinstance(size, int) for size in sizes):  # symbolic: nothing to decide by
         block = 1 if implementation == "in_loop" else None
         return Plan(reverse=reverse, unroll=unroll, block=block)
     rows = max(1, math.prod(_largest(state).shape[:-1]))
-    steps, features = _largest(x).shape[0], _largest(x).shape[-1]
+    steps, features = _largest(xs).shape[0], _largest(xs).shape[-1]
     gates, units = _largest(z).shape[-1], _largest(state).shape[-1]
     backend = jax.default_backend()
     step_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(z))
     if implementation == "auto":
-        implementation = _choose(backend, steps * step_bytes, rows, features, gates)
+        if splits_projection and backend == "cpu" and features * gates < _SPLIT_WEIGHTS:
+            implementation = "in_loop"
+        else:
+            implementation = _choose(backend, steps * step_bytes, rows, features, gates)
     chunk = max(2, _CHUNK_BYTES // max(1, step_bytes))
     gradient_rows = _GRADIENT_ROWS.get(backend, _DEFAULT_GRADIENT_ROWS)
     return Plan(

@@ -1,0 +1,377 @@
+"""The loop's own gradient against that of a plain ``lax.scan``, however it runs."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+import jrnn.scan.cell
+from jrnn import rnn
+from jrnn.scan import scan_cell
+from jrnn.scan.blocks import Plan
+from tests.cases import CELLS, B, F, U, assert_close, random_params, random_state
+
+pytestmark = pytest.mark.usefixtures("x64")
+T = 11  # a prime: blocks leave a rest
+DEFAULT = Plan(block=None, gradient_block=4)
+
+
+def plain_scan(step, prepare, fixed, state, xs, plan):
+    """What `loop` equals, with JAX's own gradient."""
+
+    def whole_step(state, x):
+        return step(fixed, state, prepare(fixed, x))
+
+    return jax.lax.scan(whole_step, state, xs, reverse=plan.reverse)
+
+
+@contextlib.contextmanager
+def running(plan):
+    """Runs loops by this plan; None for a plain scan."""
+
+    def make_plan(_, reverse, *__):
+        return (plan or DEFAULT)._replace(reverse=reverse)
+
+    loop = plain_scan if plan is None else jrnn.scan.cell.loop
+    with mock.patch.multiple(jrnn.scan.cell, make_plan=make_plan, loop=loop):
+        yield
+
+
+def run(plan, cell, params, xs, state, **options):
+    with running(plan):
+        return scan_cell(cell, params, xs, initial_state=state, **options)
+
+
+def is_float(leaf):
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def loss_of(plan, cell, **options):
+    """A loss of parameters, inputs and initial state in which every output counts."""
+
+    def loss(params, xs, state):
+        results = run(plan, cell, params, xs, state, **options)
+        return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(results) if is_float(leaf))
+
+    return loss
+
+
+def problem(seed, cell, steps=T):
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, cell)
+    given = params, rng.normal(size=(steps, B, F)), random_state(rng, cell, params)
+    return jax.tree.map(jnp.asarray, given)
+
+
+def compiled(function):
+    """Compiled in a hurry: each test runs its program once."""
+    fast = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    return jax.jit(function, compiler_options=fast)
+
+
+def gradient(plan, cell, given, **options):
+    """Value and gradients as floats; integers have none."""
+    loss = loss_of(plan, cell, **options)
+    value = compiled(jax.value_and_grad(loss, (0, 1, 2), allow_int=True))(*given)
+    return jax.tree.map(lambda leaf: leaf if is_float(leaf) else np.zeros(leaf.shape), value)
+
+
+def assert_same_gradient(plan, cell, given, tolerance=1e-11, **options):
+    """Value and gradients are those of the plain scan."""
+    got, wanted = (gradient(way, cell, given, **options) for way in (plan, None))
+    assert jax.tree.structure(got) == jax.tree.structure(wanted)
+    assert_close(got, wanted, tolerance)
+
+
+PLANS = [
+    Plan(block=block, gradient_block=gradient_block, save_products=saved, reverse=reverse)
+    for block, gradient_block, saved, reverse in itertools.product(
+        (1, 3, None), (1, 4, None), (False, True), (False, True)
+    )
+]
+SPREAD = list(zip(PLANS, itertools.cycle(CELLS), strict=False))
+SPREAD = [SPREAD[k] for k in range(len(SPREAD)) if k % 3 != 1]  # each cell, each value of each
+
+
+@pytest.mark.parametrize(("plan", "name"), SPREAD, ids=str)
+def test_gradient_is_that_of_a_plain_scan(plan, name):
+    cell = CELLS[name]
+    assert_same_gradient(plan, cell, problem(50, cell), reverse=plan.reverse)
+
+
+RNG = np.random.default_rng(51)
+MASK, RESETS = RNG.random((T, B)) < 0.7, RNG.random((T, B)) < 0.3
+LENGTHS = np.array([T, 4, 0])
+OPTIONS = {
+    "lengths": {"lengths": LENGTHS, "return_all_states": True},
+    "mask": {"mask": MASK, "masked_output": "repeat"},
+    "resets": {"resets": RESETS, "return_all_states": True, "unroll": 2},
+    "last": {"return_sequences": False},
+    "last-masked": {"return_sequences": False, "mask": MASK, "resets": RESETS},
+    "all": {"mask": MASK, "lengths": LENGTHS, "resets": RESETS, "masked_output": "repeat"},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_gradient_with_options(option):
+    number = list(OPTIONS).index(option)
+    name = ["gru", "lstm-projection", "gru-reset_before", "lstm-peephole"][number % 4]
+    plan = PLANS[number * 7 % len(PLANS)]
+    assert_same_gradient(
+        plan, CELLS[name], problem(52, CELLS[name]), reverse=plan.reverse, **OPTIONS[option]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A cell made of a step function ``(params, state, z) -> (state, y)``."""
+
+    function: Callable
+    start: Callable = jnp.zeros_like  # z -> state
+
+    def initial_state(self, params, z):
+        del params
+        return self.start(z)
+
+    def project(self, params, xs):
+        return xs @ params["in"]
+
+    def step(self, params, state, z):
+        return self.function(params, state, z)
+
+
+def with_activation(activation):
+    def step(params, state, z):
+        state = activation(z + state @ params["on"])
+        return state, state
+
+    return step
+
+
+def with_kernel(kernel):
+    def step(params, state, z):
+        state = jnp.tanh(z + kernel(params, state))
+        return state, state
+
+    return step
+
+
+def counting(params, state, z):
+    hidden, steps = state
+    hidden = jnp.tanh(z + hidden @ params["on"] + 0.1 * steps[:, None])
+    return (hidden, steps + 1), (hidden, steps)
+
+
+def noisy(params, state, z):
+    hidden, key = state
+    key, now = jax.random.split(key)
+    kept = jax.random.bernoulli(now, 0.7, hidden.shape)
+    hidden = jnp.tanh(z + (hidden * kept) @ params["on"])
+    return (hidden, key), hidden
+
+
+def inner_scan(params, state, z):
+    def again(hidden, _):
+        return jnp.tanh(z + hidden @ params["on"]), None
+
+    state, _ = jax.lax.scan(again, state, None, length=3)
+    return state, state
+
+
+def passing_on(params, state, z):
+    """Arrays that stay, constants, the input itself, the state before."""
+    hidden, stays, _ = state
+    new = jnp.sin(z + hidden @ params["on"]) + stays
+    return (new, stays, jnp.ones_like(stays)), (z, hidden, jnp.zeros_like(z), params["scale"])
+
+
+@jax.custom_vjp
+def straight_through(x):
+    return jnp.round(x)
+
+
+straight_through.defvjp(lambda x: (jnp.round(x), None), lambda _, g: (g,))
+
+
+def in_cond(x):
+    return jax.lax.cond(x.sum() > 0, jnp.tanh, jnp.sin, x)
+
+
+def nested(params, state, z):
+    inner = {"in": params["on"], "on": params["on"]}
+    xs = jnp.stack([z, state], 1)
+    state, _ = rnn(INNER, inner, xs)
+    return state, state
+
+
+def normalised(params, hidden):
+    on = params["on"]
+    return hidden @ (params["scale"] * on / jnp.linalg.norm(on, axis=0))
+
+
+INNER = Made(with_activation(jnp.tanh))
+STEPS = {
+    "counting": Made(counting, lambda z: (jnp.zeros_like(z), jnp.zeros(z.shape[:-1], int))),
+    "noisy": Made(noisy, lambda z: (jnp.zeros_like(z), jax.random.key(0))),
+    "noisy-raw_key": Made(noisy, lambda z: (jnp.zeros_like(z), jax.random.PRNGKey(0))),
+    "jit": Made(with_activation(jax.jit(lambda x: jnp.tanh(jax.jit(jnp.sin)(x))))),
+    "inner_scan": Made(inner_scan),
+    "weight_norm": Made(with_kernel(normalised)),
+    "elementwise": Made(with_kernel(lambda params, hidden: params["scale"] * hidden)),
+    "linear": Made(with_activation(lambda x: x)),
+    "relu": Made(with_activation(jax.nn.relu)),
+    "relu6": Made(with_activation(jax.nn.relu6)),
+    "checkpoint": Made(with_activation(jax.checkpoint(lambda x: jnp.sin(jnp.sin(x))))),
+    "cond": Made(with_activation(in_cond)),
+    "straight_through": Made(with_activation(straight_through)),
+    "stop_gradient": Made(with_kernel(lambda p, h: p["scale"] * jax.lax.stop_gradient(h))),
+    "passing_on": Made(passing_on, lambda z: (jnp.zeros_like(z),) * 3),
+    "nested": Made(nested),
+    "table": Made(with_kernel(lambda params, hidden: params["scale"] * hidden[:, params["order"]])),
+    "einsum": Made(with_kernel(lambda params, hidden: jnp.einsum("uv,bu", params["on"], hidden))),
+    "square": Made(with_kernel(lambda params, hidden: params["scale"] * hidden**2)),
+    "no_state": Made(lambda params, state, z: ((), jnp.tanh(z * params["scale"])), lambda z: ()),
+}
+
+
+def made_problem(seed, cell, steps=T):
+    rng = np.random.default_rng(seed)
+    params = {"in": rng.normal(size=(F, U)), "on": 0.5 * rng.normal(size=(U, U))}
+    params |= {"scale": rng.normal(size=U), "order": np.array([2, 0, 3, 1])}
+    params = jax.tree.map(jnp.asarray, params)
+    state = cell.start(jnp.asarray(rng.normal(size=(B, U))))
+    return params, jnp.asarray(rng.normal(size=(steps, B, F))), state
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_any_step(name):
+    number = list(STEPS).index(name)
+    plan = PLANS[5 * number % len(PLANS)]
+    assert_same_gradient(plan, STEPS[name], made_problem(53, STEPS[name]), reverse=plan.reverse)
+
+
+@pytest.mark.xfail(raises=TypeError, reason="a custom_vjp's derivative has no rule for vmap")
+def test_custom_vjp_of_the_input():
+    cell = Made(lambda params, state, z: INNER.step(params, state, straight_through(z)))
+    assert_same_gradient(DEFAULT, cell, made_problem(54, cell))
+
+
+def test_bfloat16():
+    """As close to the float64 gradient as the plain scan's, and in the same dtypes."""
+    cell = CELLS["lstm"]
+    given = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), problem(55, cell))
+    exact = gradient(None, cell, jax.tree.map(lambda leaf: leaf.astype(float), given))
+    got, wanted = (gradient(plan, cell, given) for plan in (DEFAULT, None))
+
+    def error(tree):
+        pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(exact), strict=True)
+        return sum(jnp.abs(a.astype(float) - b).sum() for a, b in pairs)
+
+    assert {leaf.dtype for leaf in jax.tree.leaves((got, wanted))} == {jnp.dtype(jnp.bfloat16)}
+    assert error(got) < 1.5 * error(wanted)
+
+
+some_plans = pytest.mark.parametrize("plan", [DEFAULT, PLANS[15]], ids=str)
+GRU = CELLS["gru-reset_before"]
+
+
+@some_plans
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_few_steps(plan, steps):
+    cell = CELLS["lstm"]
+    assert_same_gradient(plan, cell, problem(56, cell, steps), reverse=plan.reverse)
+
+
+empty_vmap = pytest.mark.xfail(raises=ValueError, reason="vmap is given nothing to map over")
+
+
+@some_plans
+@pytest.mark.parametrize(
+    "which",
+    [
+        "params",
+        "xs",
+        pytest.param("state", marks=empty_vmap),
+        pytest.param("bias", marks=empty_vmap),
+    ],
+)
+def test_gradient_of_some_arguments(plan, which):
+    params, xs, state = problem(57, GRU)
+    moving = {"params": params, "xs": xs, "state": state, "bias": params.bias}[which]
+
+    def gradient(way):
+        def loss(moving):
+            given = {"params": params, "xs": xs, "state": state} | {which: moving}
+            given["params"] = given["params"]._replace(bias=given.pop("bias", params.bias))
+            return loss_of(way, GRU)(**given)
+
+        return compiled(jax.grad(loss))(moving)
+
+    assert_close(gradient(plan), gradient(None), 1e-11)
+
+
+@some_plans
+def test_tangents(plan):
+    """Forward mode and the linear map that `jax.linearize` returns; some inputs stand still."""
+    given, moved = problem(58, GRU), problem(59, GRU)
+
+    def tangents(way):
+        def all_outputs(*given):
+            return run(way, GRU, *given, mask=MASK)
+
+        def of_all(given, moved):
+            _, linear = jax.linearize(all_outputs, *given)
+            still = jax.jvp(lambda xs: all_outputs(given[0], xs, given[2]), given[1:2], moved[1:2])
+            return jax.jvp(all_outputs, given, moved), still, linear(*moved)
+
+        return compiled(of_all)(given, moved)
+
+    assert_close(tangents(plan), tangents(None), 1e-11)
+
+
+@some_plans
+def test_jacobians_agree(plan):
+    params, xs, state = problem(60, GRU)
+    xs, state = xs[:, :1], jax.tree.map(lambda leaf: leaf[:1], state)
+
+    def outputs(xs, state):
+        return run(plan, GRU, params, xs, state)[1]
+
+    forward, backward = (jac(outputs, (0, 1)) for jac in (jax.jacfwd, jax.jacrev))
+    assert_close(compiled(forward)(xs, state), compiled(backward)(xs, state), 1e-12)
+
+
+@some_plans
+def test_second_derivatives(plan):
+    given = problem(61, GRU, steps=5)
+    check_grads(jax.jit(loss_of(plan, GRU)), given, 2, ["fwd", "rev"], rtol=1e-4)
+    got, wanted = (compiled(jax.hessian(loss_of(way, GRU), 1))(*given) for way in (plan, None))
+    assert_close(got, wanted, 1e-10)
+
+
+@some_plans
+@pytest.mark.parametrize("mapped", [(0, None, None), (None, 0, None), (None, None, 0)])
+def test_vmap_of_the_gradient(plan, mapped):
+    given, other = problem(62, GRU), problem(63, GRU)
+    pairs = [
+        jax.tree.map(lambda *two: jnp.stack(two), *two) for two in zip(given, other, strict=True)
+    ]
+    chosen = [pairs[k] if mapped[k] == 0 else given[k] for k in range(3)]
+    got, wanted = (
+        compiled(jax.vmap(jax.grad(loss_of(way, GRU), (0, 1, 2)), mapped))(*chosen)
+        for way in (plan, None)
+    )
+    assert_close(got, wanted, 1e-11)
+
+
+def test_checkpoint_around():
+    given = problem(64, GRU)
+    around = compiled(jax.grad(jax.checkpoint(loss_of(DEFAULT, GRU)), (0, 1, 2)))(*given)
+    assert_close(around, compiled(jax.grad(loss_of(None, GRU), (0, 1, 2)))(*given), 1e-11)
