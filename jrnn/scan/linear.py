@@ -96,6 +96,8 @@ class StepDerivative:
         for equation in self._program.jaxpr.eqns:
             operands = [var for var in equation.invars if not isinstance(var, core.Literal)]
             highest = max((level[var] for var in operands), default=_ONCE)
+            if highest == _CONTRIBUTION and equation.primitive.name == "custom_lin":
+                highest = _STEP  # a custom_vjp's derivative: JAX cannot vmap it
             level |= dict.fromkeys(equation.outvars, highest)
             if highest == _STEP and equation.primitive.name in _SUMS and len(operands) == 2:
                 pairs = [halves.get(var, _as_halves(var, level[var])) for var in operands]

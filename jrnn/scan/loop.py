@@ -138,7 +138,8 @@ class _LoopDerivative:
             states = [_shifted(b, a, plan.reverse) for b, a in zip(before, after, strict=True)]
             known = jax.vmap(functools.partial(derivative.known, self._once))
             early, late = known(states, xs, products)
-            contribution = jax.vmap(self._contribution)(early, d_xs)
+            # The size is given because there may be nothing to map over: a bias alone moves.
+            contribution = jax.vmap(self._contribution, axis_size=_steps(xs))(early, d_xs)
 
             def linear_step(d_state, given):
                 outputs = derivative.step(self._once, given[0], given[1], d_state)

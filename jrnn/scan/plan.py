@@ -48,7 +48,7 @@ def make_plan(
         reverse=reverse,
         unroll=unroll,
         block={"hoisted": None, "chunked": chunk, "in_loop": 1}[implementation],
-        gradient_block=max(1, gradient_rows // rows),
+        gradient_block=max(4, gradient_rows // rows),
         save_products=backend == "cpu"
         and implementation != "hoisted"
         and features <= 16 * rows
