@@ -66,5 +66,5 @@ def test_peak_is_bounded(tmp_path, features, units, rows, steps):
     assert files > 90 * MEBIBYTE
     assert small < CONSTANT_MEBIBYTES * MEBIBYTE
     assert peak < files + CONSTANT_MEBIBYTES * MEBIBYTE
-    # jax 0.8 holds a copy for its matmul (newer: of one matrix); a third would make this 3.
+    # One copy is held for the matmul; a third of the weights would make this 3.
     assert peak - small < 2.5 * files
