@@ -126,15 +126,20 @@ def products(loop):
     return [e.outvars[0].aval.shape for e in equations(body) if e.primitive.name == "dot_general"]
 
 
+def carry_count(loop):
+    """How many arrays a loop carries: those that come out with no axis for time before them."""
+    ends = zip(loop.outvars, loop.params["jaxpr"].jaxpr.outvars, strict=True)
+    return sum(outer.aval.ndim == inner.aval.ndim for outer, inner in ends)
+
+
 def carries(loop):
     """Shapes of what a loop carries from step to step."""
-    start = loop.params["num_consts"]
-    return [var.aval.shape for var in loop.invars[start : start + loop.params["num_carry"]]]
+    return [var.aval.shape for var in loop.outvars[: carry_count(loop)]]
 
 
 def stacked(loop, rows=B):
     """How many numbers a loop stacks at each step, for each row of the batch."""
-    distinct = dict.fromkeys(loop.params["jaxpr"].jaxpr.outvars[loop.params["num_carry"] :])
+    distinct = dict.fromkeys(loop.params["jaxpr"].jaxpr.outvars[carry_count(loop) :])
     return sum(var.aval.size for var in distinct) // rows
 
 
