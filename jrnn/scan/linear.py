@@ -251,9 +251,8 @@ def _find_products(jaxpr: Any, equations: Sequence[Any]) -> list:
 
 def _bind(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
     params = equation.primitive.get_bind_params(equation.params)
-    functions, params = params if isinstance(params, tuple) else ((), params)  # jax < 0.10: a pair
     with equation.ctx.manager:
-        results = equation.primitive.bind(*functions, *values, **params)
+        results = equation.primitive.bind(*values, **params)
     return results if equation.primitive.multiple_results else [results]
 
 

@@ -110,7 +110,9 @@ class _LoopDerivative:
 
         def saving_step(fixed, state, z):
             z, x = z
-            products = self._derivative.products(self._once, jax.tree.leaves(state), x) if x else []
+            products = []
+            if self._plan.save_products:
+                products = self._derivative.products(self._once, jax.tree.leaves(state), x)
             state, y = self._step(fixed, state, z)
             outputs, leaves = jax.tree.leaves(y), jax.tree.leaves(state)
             places[:] = [next((k for k, y in enumerate(outputs) if y is s), None) for s in leaves]

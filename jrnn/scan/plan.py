@@ -32,16 +32,16 @@ def make_plan(
     if not all(isinstance(size, int) for size in sizes):  # symbolic: nothing to decide by
         block = 1 if implementation == "in_loop" else None
         return Plan(reverse=reverse, unroll=unroll, block=block)
-    rows = max(1, math.prod(_largest(state).shape[:-1]))
-    steps, features = _largest(xs).shape[0], _largest(xs).shape[-1]
-    gates, units = _largest(z).shape[-1], _largest(state).shape[-1]
-    backend = jax.default_backend()
+    widest = max(jax.tree.leaves(xs), key=lambda leaf: leaf.size)
+    steps, *batch, features = (*widest.shape, 1) if widest.ndim == 1 else widest.shape
+    rows, features = max(1, math.prod(batch)), max(1, features)
+    gates, units = _widest(z) // rows, _widest(state) // rows
     step_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(z))
+    backend = jax.default_backend()
+    by_hand = implementation
     if implementation == "auto":
-        if splits_projection and backend == "cpu" and features * gates < _SPLIT_WEIGHTS:
-            implementation = "in_loop"
-        else:
-            implementation = _choose(backend, steps * step_bytes, rows, features, gates)
+        large = steps * step_bytes > _HOISTED_BYTES
+        implementation = _choose(backend, large, rows, features, gates, splits_projection)
     chunk = max(2, _CHUNK_BYTES // max(1, step_bytes))
     gradient_rows = _GRADIENT_ROWS.get(backend, _DEFAULT_GRADIENT_ROWS)
     return Plan(
@@ -50,13 +50,16 @@ def make_plan(
         block={"hoisted": None, "chunked": chunk, "in_loop": 1}[implementation],
         gradient_block=max(4, gradient_rows // rows),
         save_products=backend == "cpu"
+        and by_hand in ("auto", "in_loop")  # it puts the gradient's projection into the loop
         and implementation != "hoisted"
         and features <= 16 * rows
         and (features + units) * gates >= _PRODUCT_WEIGHTS,
     )
 
 
-def _choose(backend: str, z_bytes: int, rows: int, features: int, gates: int) -> Implementation:
+def _choose(
+    backend: str, large: bool, rows: int, features: int, gates: int, splits_projection: bool
+) -> Implementation:
     """Returns what pays.
 
     A step's own product packs the whole kernel again, for few rows; hoisting writes and reads
@@ -64,10 +67,13 @@ def _choose(backend: str, z_bytes: int, rows: int, features: int, gates: int) ->
     """
     if backend != "cpu":
         return "hoisted"
-    if features < 4 * rows or (features < 8 * rows and features * gates < 2**16):
+    weights = features * gates
+    if splits_projection and weights < _SPLIT_WEIGHTS:
         return "in_loop"
-    return "hoisted" if z_bytes <= _HOISTED_BYTES else "chunked"
+    if features < 4 * rows or (features < 8 * rows and weights < 2**16):
+        return "in_loop"
+    return "chunked" if large else "hoisted"
 
 
-def _largest(tree: Any) -> Any:
-    return max(jax.tree.leaves(tree), key=lambda leaf: leaf.size)
+def _widest(tree: Any) -> int:
+    return max((leaf.size for leaf in jax.tree.leaves(tree)), default=0)

@@ -178,3 +178,52 @@ def test_a_stack_of_cells_that_draw_no_dtype():
 
     params = StackedCell([Plain(), Plain()]).init(jax.random.key(0), F, [3, 4])
     assert [own["kernel"].shape for own in params] == [(F, 3), (3, 4)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stateless(LeakyCell):
+    """`tanh(x @ kernel)`: nothing is carried."""
+
+    def initial_state(self, params, z):
+        return ()
+
+    def step(self, params, state, z):
+        return (), jnp.tanh(z)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock(LeakyCell):
+    """`t * (x @ kernel)`, with t the number of the step: the state has no batch axis."""
+
+    def initial_state(self, params, z):
+        return jnp.zeros((), jnp.int32)
+
+    def step(self, params, state, z):
+        return state + 1, state * z
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers(LeakyCell):
+    """A cell of plain numbers, without a feature axis."""
+
+    feature_ndim = 0
+
+    def project(self, params, xs):
+        return xs * params["kernel"]
+
+
+@pytest.mark.parametrize("implementation", ["auto", "hoisted", "chunked", "in_loop"])
+def test_states_and_inputs_of_any_shape(implementation):
+    kernel = RNG.normal(size=(F, 3))
+
+    def total(cell, kernel, xs):
+        return rnn(cell, {"kernel": kernel}, xs, implementation=implementation)[1].sum()
+
+    z = XS @ kernel
+    slope = jax.grad(total, argnums=1)
+    assert_close(slope(Stateless(), kernel, XS), np.einsum("btf,btg->fg", XS, 1 - np.tanh(z) ** 2))
+    steps = np.arange(T)[:, None]
+    assert_close(slope(Clock(), kernel, XS), np.tile((XS * steps).sum((0, 1))[:, None], 3))
+    one, decay = XS[0, :, 0], LeakyCell().decay
+    wanted = -sum(decay ** (t - k) * one[k] for t in range(T) for k in range(t + 1))
+    assert_close(slope(Numbers(), np.float64(2), one), wanted)
