@@ -24,9 +24,7 @@ class Cell(Protocol):
     masked.
 
     ``x`` may be any pytree of arrays. A cell whose features span more than one axis (an image,
-    say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise. One
-    whose step uses parts of its projection apart may say so with ``splits_projection = True``:
-    this weighs in ``implementation="auto"``.
+    say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise.
     """
 
     def init(self, key: jax.Array, features: Any, units: Any) -> Params:
@@ -68,6 +66,12 @@ def project_input(
     who: str, xs: ArrayLike, kernel: jax.Array, bias: jax.Array | None = None
 ) -> jax.Array:
     """Returns ``xs @ kernel + bias`` for floating-point ``xs`` [..., F] and ``kernel`` [F, G]."""
+    projected = check_input(who, xs, kernel) @ kernel
+    return projected if bias is None else projected + bias
+
+
+def check_input(who: str, xs: ArrayLike, kernel: jax.Array) -> jax.Array:
+    """Returns ``xs`` as an array; raises ``ValueError`` unless the kernel can multiply it."""
     if isinstance(xs, list | tuple):  # a pytree to JAX: stacking it would make an axis of it
         raise ValueError(
             f"{who}: x is a {type(xs).__name__}, but one array is needed; make it one (jnp.stack)"
@@ -83,8 +87,7 @@ def project_input(
             f"{who}: x has shape {xs.shape}, but kernel {kernel.shape} needs "
             f"{kernel.shape[0]} features on its last axis"
         )
-    projected = xs @ kernel
-    return projected if bias is None else projected + bias
+    return xs
 
 
 def check_type(who: str, params: Any, expected: type) -> None:

@@ -42,49 +42,57 @@ def _lstm_gates_jvp(primals, tangents):
     return (o * squashed, new_cell), (d_hidden, d_cell)
 
 
+def _sigmoid(x: jax.Array) -> jax.Array:
+    return jnp.tanh(x * 0.5) * 0.5 + 0.5
+
+
 @jax.custom_jvp
 def gru_gates(
-    gates: jax.Array, candidate: jax.Array, inner: jax.Array, hidden: jax.Array
+    update: jax.Array,
+    reset: jax.Array,
+    candidate: jax.Array,
+    inner: jax.Array,
+    hidden: jax.Array,
 ) -> jax.Array:
     """Returns the next hidden state [..., U] of a GRU that resets after the product.
 
-    ``gates`` [..., 2U] holds the pre-activations of z and r; the candidate's are ``candidate + r *
-    inner``.
+    ``update`` and ``reset`` are pre-activations of z and r; the candidate's are ``candidate + r *
+    inner``. All [..., U].
     """
-    update, reset = _packed(gates, "ss")
+    update, reset = _sigmoid(update), _sigmoid(reset)
     new = jnp.tanh(candidate + reset * inner)
     return update * hidden + (1 - update) * new
 
 
 @gru_gates.defjvp
 def _gru_gates_jvp(primals, tangents):
-    gates, candidate, inner, hidden = primals
-    d_gates, d_candidate, d_inner, d_hidden = tangents
-    update, reset = _packed(gates, "ss")
+    update, reset, candidate, inner, hidden = primals
+    d_update, d_reset, d_candidate, d_inner, d_hidden = tangents
+    update, reset = _sigmoid(update), _sigmoid(reset)
     new = jnp.tanh(candidate + reset * inner)
     from_candidate = (1 - update) * (1 - new * new)
     from_update = (hidden - new) * update * (1 - update)
     from_reset = inner * reset * (1 - reset) * from_candidate
     from_inner = reset * from_candidate
 
-    d_update, d_reset = jnp.split(d_gates, 2, axis=-1)
     tangent = update * d_hidden + from_update * d_update + from_reset * d_reset
     tangent += from_candidate * d_candidate + from_inner * d_inner
     return update * hidden + (1 - update) * new, tangent
 
 
 @jax.custom_jvp
-def gru_reset(gates: jax.Array, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns ``(z, r * hidden)`` [..., U] from pre-activations z, r [..., 2U]."""
-    update, reset = _packed(gates, "ss")
-    return update, reset * hidden
+def gru_reset(
+    update: jax.Array, reset: jax.Array, hidden: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns ``(z, r * hidden)`` [..., U] from the pre-activations of z and r."""
+    return _sigmoid(update), _sigmoid(reset) * hidden
 
 
 @gru_reset.defjvp
 def _gru_reset_jvp(primals, tangents):
-    gates, hidden = primals
-    update, reset = _packed(gates, "ss")
-    d_update, d_reset = jnp.split(tangents[0], 2, axis=-1)
+    update, reset, hidden = primals
+    d_update, d_reset, d_hidden = tangents
+    update, reset = _sigmoid(update), _sigmoid(reset)
     from_update, from_reset = update * (1 - update), hidden * reset * (1 - reset)
-    d_kept = reset * tangents[1] + from_reset * d_reset
+    d_kept = reset * d_hidden + from_reset * d_reset
     return (update, reset * hidden), (from_update * d_update, d_kept)

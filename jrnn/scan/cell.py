@@ -112,7 +112,6 @@ def scan_cell(
             xs,
             z0,
             state,
-            splits_projection=getattr(cell, "splits_projection", False),
         ),
     )
     return states if return_all_states else state, ys if return_sequences else output

@@ -22,12 +22,11 @@ from typing import Any
 import jax
 from jax.extend import core
 
-_CALLS = ("pjit", "jit", "closed_call", "core_call")
+from jrnn.scan.program import Env, bind, read, trace
+
 _SUMS = ("add", "add_any")
 _PRODUCTS = ("dot_general", "conv_general_dilated")
 _ONCE, _KNOWN, _CONTRIBUTION, _STEP = range(4)
-
-Env = dict[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +66,7 @@ class StepDerivative:
             chosen = [groups[g][k] for g, k in wanted]
             return jax.linearize(outputs, *chosen)[1](*flat[sum(sizes) :])
 
-        self._program = _trace(tangent_map, [*itertools.chain(*arguments), *primals])
+        self._program = trace(tangent_map, [*itertools.chain(*arguments), *primals])
         fixed, state, x, *rest = _grouped(
             self._program.jaxpr.invars, [*sizes, *(len(positions) for positions in tangents)]
         )
@@ -160,7 +159,7 @@ class StepDerivative:
         env = once | dict(zip(self._residuals[_CONTRIBUTION], known, strict=True))
         env |= dict(zip(self._tangents["fixed"], d_fixed, strict=True))
         env |= dict(zip(self._tangents["x"], d_x, strict=True))
-        env = _run(self._equations[_CONTRIBUTION], env, bind=_bind_weight_product)
+        env = _run(self._equations[_CONTRIBUTION], env, bind_one=_bind_weight_product)
         return [_sum(env, terms) for terms in self._cuts.values()]
 
     def step(self, once: Env, known: list, contribution: list, d_state: list) -> list:
@@ -169,7 +168,7 @@ class StepDerivative:
         env |= dict(zip(self._cuts, contribution, strict=True))
         env |= dict(zip(self._tangents["state"], d_state, strict=True))
         env = _run(self._equations[_STEP], env)
-        return [_read(env, var) for var in self._outputs]
+        return [read(env, var) for var in self._outputs]
 
 
 def is_floating(array: Any) -> bool:
@@ -189,37 +188,14 @@ def _grouped(flat: Sequence[Any], sizes: Sequence[int]) -> list[list]:
     return groups
 
 
-def _trace(function: Callable[..., Any], arguments: Sequence[Any]) -> core.ClosedJaxpr:
-    """Returns the program of a function, without calls of inner jitted functions."""
-    program = jax.make_jaxpr(function)(*arguments)
-    if not any(equation.primitive.name in _CALLS for equation in program.jaxpr.eqns):
-        return program
-    return jax.make_jaxpr(lambda *flat: _inlined(program, flat))(*arguments)
-
-
-def _inlined(program: core.ClosedJaxpr, arguments: Sequence[Any]) -> list:
-    jaxpr = program.jaxpr
-    env = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*program.consts, *arguments], strict=True))
-    for equation in jaxpr.eqns:
-        values = [_read(env, var) for var in equation.invars]
-        if equation.primitive.name in _CALLS:
-            inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-            closed = inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
-            results = _inlined(closed, values)
-        else:
-            results = _bind(equation, values)
-        env |= dict(zip(equation.outvars, results, strict=True))
-    return [_read(env, var) for var in jaxpr.outvars]
-
-
-def _run(equations: Iterable[Any], env: Env, given: Env | None = None, bind=None) -> Env:
+def _run(equations: Iterable[Any], env: Env, given: Env | None = None, bind_one=None) -> Env:
     """Returns all values; ``given`` ones take the place of computed ones, whose work XLA drops."""
     env, given = dict(env), given or {}
     for equation in equations:
         if isinstance(equation, _Join):
             env[equation.result] = _sum(env, (equation.result, *equation.terms))
         else:
-            results = (bind or _bind)(equation, [_read(env, var) for var in equation.invars])
+            results = (bind_one or bind)(equation, [read(env, var) for var in equation.invars])
             env |= dict(zip(equation.outvars, results, strict=True))
         env |= {var: given[var] for var in _results(equation) if var in given}
     return env
@@ -249,28 +225,17 @@ def _find_products(jaxpr: Any, equations: Sequence[Any]) -> list:
     return list(found)
 
 
-def _bind(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
-    params = equation.primitive.get_bind_params(equation.params)
-    with equation.ctx.manager:
-        results = equation.primitive.bind(*values, **params)
-    return results if equation.primitive.multiple_results else [results]
-
-
 def _bind_weight_product(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
     if equation.primitive.name != "dot_general" or values[1].ndim != 2:
-        return _bind(equation, values)
+        return bind(equation, values)
     (left, right), batch = equation.params["dimension_numbers"]
     if right != (0,) or batch != ((), ()):
-        return _bind(equation, values)
+        return bind(equation, values)
     # The transpose of a product with a turned kernel has the form that XLA's fast matmul on CPU
     # takes; that of the product as it stands runs at half the speed.
     turned = jax.lax.optimization_barrier(values[1].T)
     params = equation.params | {"dimension_numbers": ((left, (1,)), batch)}
     return [equation.primitive.bind(values[0], turned, **params)]
-
-
-def _read(env: Env, var: Any) -> Any:
-    return var.val if isinstance(var, core.Literal) else env[var]
 
 
 def _sum(env: Env, terms: Sequence[Any]) -> Any:

@@ -22,6 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jrnn.scan.blocks import Plan, over_blocks, split_steps
 from jrnn.scan.linear import StepDerivative, is_floating
+from jrnn.scan.program import without_repetition
 
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (fixed, state, z) -> (state, y)
 
@@ -56,21 +57,32 @@ def loop(
 
     run.defjvp(differentiate, symbolic_zeros=True)
     if _steps(xs) == 0:
-        return _forward(step, prepare, fixed, state, xs, plan)
+        return jax.lax.scan(lambda s, x: step(fixed, s, prepare(fixed, x)), state, xs)
     return run(fixed, state, xs)
 
 
 def _forward(step, prepare, fixed, state, xs, plan: Plan):
-    def scan(one_step, state, xs):
-        return jax.lax.scan(one_step, state, xs, reverse=plan.reverse, unroll=plan.unroll)
+    blocks = split_steps(_steps(xs), plan.block)
+
+    def whole_step(fixed, state, x):
+        return step(fixed, state, prepare(fixed, x))
+
+    def scan(state, inputs):
+        one_step = functools.partial(rest_of_step, for_step)
+        return jax.lax.scan(one_step, state, inputs, reverse=plan.reverse, unroll=plan.unroll)
+
+    def one_block(state, xs):
+        if _steps(xs) == blocks.size:
+            return scan(state, rest_of_prepare(for_prepare, xs))
+        return scan(state, prepare(fixed, xs))
 
     if plan.block == 1:
-        return scan(lambda s, x: step(fixed, s, prepare(fixed, x)), state, xs)
-
-    def one_block(state, block_xs):
-        return scan(functools.partial(step, fixed), state, prepare(fixed, block_xs))
-
-    return over_blocks(one_block, state, xs, split_steps(_steps(xs), plan.block), plan.reverse)
+        for_step, rest_of_step = without_repetition(whole_step, fixed, state, _first(xs))
+        return scan(state, xs)
+    first_block = jax.tree.map(lambda x: x[: blocks.size], xs)
+    for_prepare, rest_of_prepare = without_repetition(prepare, fixed, first_block)
+    for_step, rest_of_step = without_repetition(step, fixed, state, prepare(fixed, _first(xs)))
+    return over_blocks(one_block, state, xs, blocks, plan.reverse)
 
 
 class _LoopDerivative:
@@ -99,7 +111,7 @@ class _LoopDerivative:
         ]
         self._derivative = StepDerivative(
             flat_step,
-            (self._fixed, self._state, [x[0] for x in self._xs]),
+            (self._fixed, self._state, _first(self._xs)),
             (moving_fixed, moving_state, moving_xs),
         )
         self._once = self._derivative.once(self._fixed)
@@ -112,7 +124,8 @@ class _LoopDerivative:
             z, x = z
             products = []
             if self._plan.save_products:
-                products = self._derivative.products(self._once, jax.tree.leaves(state), x)
+                once = self._derivative.once(jax.tree.leaves(fixed))
+                products = self._derivative.products(once, jax.tree.leaves(state), x)
             state, y = self._step(fixed, state, z)
             outputs, leaves = jax.tree.leaves(y), jax.tree.leaves(state)
             places[:] = [next((k for k, y in enumerate(outputs) if y is s), None) for s in leaves]
@@ -176,6 +189,10 @@ def _shifted(before: jax.Array, after: jax.Array, reverse: bool) -> jax.Array:
     if reverse:
         return jnp.concatenate([after[1:], before[None]])
     return jnp.concatenate([before[None], after[:-1]])
+
+
+def _first(xs: Any) -> Any:
+    return jax.tree.map(lambda x: x[0], xs)
 
 
 def _steps(xs: Any) -> int:

@@ -11,7 +11,6 @@ Implementation = Literal["auto", "hoisted", "chunked", "in_loop"]
 IMPLEMENTATIONS = ("auto", "hoisted", "chunked", "in_loop")
 
 _HOISTED_BYTES = 8 * 2**20  # a larger projection of all steps is fetched from memory, not caches
-_SPLIT_WEIGHTS = 2**20  # a step that takes slices of a stored projection is compiled badly
 _CHUNK_BYTES = 2 * 2**20  # about a core's second cache
 _GRADIENT_ROWS = {"cpu": 1024}  # steps × rows that one matmul of the gradient takes at once
 _DEFAULT_GRADIENT_ROWS = 16384
@@ -25,7 +24,6 @@ def make_plan(
     xs: Any,
     z: Any,
     state: Any,
-    splits_projection: bool = False,
 ) -> Plan:
     """Returns the plan for a loop over ``xs``, given one step's projection and state."""
     sizes = {size for leaf in jax.tree.leaves((xs, z, state)) for size in leaf.shape}
@@ -35,13 +33,13 @@ def make_plan(
     widest = max(jax.tree.leaves(xs), key=lambda leaf: leaf.size)
     steps, *batch, features = (*widest.shape, 1) if widest.ndim == 1 else widest.shape
     rows, features = max(1, math.prod(batch)), max(1, features)
-    gates, units = _widest(z) // rows, _widest(state) // rows
+    gates, units = sum(leaf.size for leaf in jax.tree.leaves(z)) // rows, _widest(state) // rows
     step_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(z))
     backend = jax.default_backend()
     by_hand = implementation
     if implementation == "auto":
         large = steps * step_bytes > _HOISTED_BYTES
-        implementation = _choose(backend, large, rows, features, gates, splits_projection)
+        implementation = _choose(backend, large, rows, features, gates)
     chunk = max(2, _CHUNK_BYTES // max(1, step_bytes))
     gradient_rows = _GRADIENT_ROWS.get(backend, _DEFAULT_GRADIENT_ROWS)
     return Plan(
@@ -57,9 +55,7 @@ def make_plan(
     )
 
 
-def _choose(
-    backend: str, large: bool, rows: int, features: int, gates: int, splits_projection: bool
-) -> Implementation:
+def _choose(backend: str, large: bool, rows: int, features: int, gates: int) -> Implementation:
     """Returns what pays.
 
     A step's own product packs the whole kernel again, for few rows; hoisting writes and reads
@@ -68,8 +64,6 @@ def _choose(
     if backend != "cpu":
         return "hoisted"
     weights = features * gates
-    if splits_projection and weights < _SPLIT_WEIGHTS:
-        return "in_loop"
     if features < 4 * rows or (features < 8 * rows and weights < 2**16):
         return "in_loop"
     return "chunked" if large else "hoisted"

@@ -44,7 +44,9 @@ def test_call_is_step_of_project(cell):
     all_zs = cell.project(params, xs)
     for t in range(T):
         whole = cell(params, state, xs[:, t])
-        assert_close(whole, cell.step(params, state, all_zs[:, t]), 1e-14)
+        assert_close(
+            whole, cell.step(params, state, jax.tree.map(lambda z: z[:, t], all_zs)), 1e-14
+        )
         assert jax.tree.structure(whole[0]) == jax.tree.structure(state)
         state = whole[0]
 
