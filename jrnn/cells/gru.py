@@ -108,7 +108,8 @@ class GRUCell(Cell):
         check_bias("GRUCell", params.bias, self.use_bias, self._bias_shape(units))
         bias = params.bias[0] if params.bias is not None and self.reset_after else params.bias
         xs = check_input("GRUCell", xs, params.kernel)
-        return tuple(_split_projection(xs, params.kernel, bias))
+        kernels = jnp.split(params.kernel, 3, axis=-1)
+        return tuple(_products(xs, kernels, None if bias is None else jnp.split(bias, 3)))
 
     def step(
         self, params: GRUParams, state: GRUState, z: tuple[jax.Array, ...]
@@ -151,20 +152,21 @@ class GRUCell(Cell):
         return (2, 3 * units) if self.reset_after else (3 * units,)
 
 
-def _gate_by_gate(xs: jax.Array, kernel: jax.Array, bias: jax.Array | None):
-    """Returns ``split(xs @ kernel + bias, 3)`` by three products."""
-    parts = [xs @ part for part in jnp.split(kernel, 3, axis=-1)]
-    return parts if bias is None else list(map(jnp.add, parts, jnp.split(bias, 3)))
+def _plain_products(xs: jax.Array, kernels: list, biases: list | None) -> list:
+    """Returns ``xs @ kernel + bias`` for each kernel."""
+    products = [xs @ kernel for kernel in kernels]
+    return products if biases is None else list(map(jnp.add, products, biases))
 
 
-_split_projection = jax.custom_jvp(_gate_by_gate)
+_products = jax.custom_jvp(_plain_products)
 
 
-@_split_projection.defjvp
-def _split_projection_jvp(primals, tangents):
-    """One product for all gates: its transpose is a weight's gradient by one matmul."""
-    xs, kernel, _ = primals
-    d_xs, d_kernel, d_bias = tangents
-    packed = xs @ d_kernel + d_xs @ kernel
-    packed = packed if d_bias is None else packed + d_bias
-    return _gate_by_gate(*primals), jnp.split(packed, 3, axis=-1)
+@_products.defjvp
+def _products_jvp(primals, tangents):
+    """One product with all kernels: its transpose is their gradient by one matmul."""
+    xs, kernels, _ = primals
+    d_xs, d_kernels, d_biases = tangents
+    tangent = xs @ jnp.concatenate(d_kernels, axis=-1) + d_xs @ jnp.concatenate(kernels, axis=-1)
+    if d_biases is not None:
+        tangent = tangent + jnp.concatenate(d_biases)
+    return _plain_products(*primals), jnp.split(tangent, len(kernels), axis=-1)

@@ -1,13 +1,17 @@
 """Two directions over the same sequence."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrnn.cells.base import Cell
-from jrnn.layers.recurrent import TimeOptions, rnn
+from jrnn.cells.lstm import LSTMCell, LSTMParams
+from jrnn.layers.recurrent import TimeOptions, rnn, run_loop
+from jrnn.scan import directions_share_loop, scan_both
 
 
 class BidirectionalParams(NamedTuple):
@@ -73,24 +77,44 @@ def bidirectional(
     """
     merged = merge_function(merge)
     reverse = options.get("reverse", False)
-    own = zip(
-        _pair("params", params),
-        _pair("initial_state", options.get("initial_state")),
-        _pair("initial_output", options.get("initial_output")),
-        (reverse, not reverse),
-        strict=True,
-    )
+    cells = cell, backward_cell or cell
+    params = BidirectionalParams(*_pair("params", params))
+    states = _pair("initial_state", options.get("initial_state"))
+    outputs = _pair("initial_output", options.get("initial_output"))
+    if _share_loop(cells, params, xs, options):
+        given = {**options, "initial_state": states, "initial_output": outputs}
+        states, ys = run_loop(scan_both, cells, 1, params, xs, **given)
+        return BidirectionalState(*states), merged(*ys)
+    reverse = options.get("reverse", False)
     runs = []
-    for one, (weights, state, output, back) in zip((cell, backward_cell or cell), own, strict=True):
-        given: TimeOptions = {
+    for one, weights, state, output, back in zip(
+        cells, params, states, outputs, (reverse, not reverse), strict=True
+    ):
+        own: TimeOptions = {
             **options,
             "initial_state": state,
             "initial_output": output,
             "reverse": back,
         }
-        runs.append(rnn(one, weights, xs, **given))
+        runs.append(rnn(one, weights, xs, **own))
     (forward, ys_forward), (backward, ys_backward) = runs
     return BidirectionalState(forward, backward), merged(ys_forward, ys_backward)
+
+
+def _share_loop(
+    cells: tuple[Cell, Cell], params: BidirectionalParams, xs: Any, options: TimeOptions
+) -> bool:
+    """Returns whether both directions run as one loop."""
+    shape = jnp.shape(xs) if isinstance(xs, jax.Array | np.ndarray) else ()
+    if len(shape) < 2 or not all(isinstance(size, int) for size in shape):  # symbolic
+        return False
+    if not all(isinstance(cell, LSTMCell) for cell in cells):
+        return False
+    if not all(isinstance(weights, LSTMParams) for weights in params):
+        return False
+    rows = math.prod(shape[1:-1] if options.get("time_major", False) else shape[:-2])
+    weights = max(one.recurrent_kernel.size for one in params)
+    return directions_share_loop(options.get("implementation", "auto"), rows, weights)
 
 
 def merge_function(merge: Merge) -> Callable[[Any, Any], Any]:

@@ -1,6 +1,7 @@
 """SEQUENCES. A cell over time, as plain functions."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, TypedDict, Unpack
 
 import jax
@@ -105,26 +106,20 @@ def rnn(
 
     Source: ``jax.lax.scan``; masking as in ``keras.layers.RNN``.
     """
-    check_options(unroll, masked_output, implementation)
-    feature_ndim = getattr(cell, "feature_ndim", 1)
-    xs = jax.tree.map(jnp.asarray, xs)
-    axis, batch, steps = layout(xs, feature_ndim, time_major)
-    check_lengths(lengths, batch, steps)
-    expected = (steps, *batch) if time_major else (*batch, steps)
-    mask = flags("mask", mask, expected)
-    resets = flags("resets", resets, expected)
-    return _rnn(
+    return run_loop(
+        scan_cell,
         cell,
-        axis,
+        getattr(cell, "feature_ndim", 1),
         params,
         xs,
         initial_state=initial_state,
-        lengths=None if lengths is None else jnp.asarray(lengths),
+        lengths=lengths,
         mask=mask,
         resets=resets,
         initial_output=initial_output,
         reverse=reverse,
         unroll=unroll,
+        time_major=time_major,
         return_sequences=return_sequences,
         return_all_states=return_all_states,
         masked_output=masked_output,
@@ -132,9 +127,47 @@ def rnn(
     )
 
 
+def run_loop(
+    scan: Callable[..., tuple[Any, Any]],
+    cell: Any,
+    feature_ndim: int,
+    params: Any,
+    xs: Any,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    time_major: bool = False,
+    unroll: int = 1,
+    masked_output: str = "zero",
+    implementation: Implementation = "auto",
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Returns ``scan``'s ``(state, ys)`` for checked arguments, time where the input has it."""
+    check_options(unroll, masked_output, implementation)
+    xs = jax.tree.map(jnp.asarray, xs)
+    axis, batch, steps = layout(xs, feature_ndim, time_major)
+    check_lengths(lengths, batch, steps)
+    expected = (steps, *batch) if time_major else (*batch, steps)
+    return _run(
+        scan,
+        cell,
+        axis,
+        params,
+        xs,
+        lengths=None if lengths is None else jnp.asarray(lengths),
+        mask=flags("mask", mask, expected),
+        resets=flags("resets", resets, expected),
+        unroll=unroll,
+        masked_output=masked_output,
+        implementation=implementation,
+        **options,
+    )
+
+
 @functools.partial(
     jax.jit,
-    static_argnums=(0, 1),
+    static_argnums=(0, 1, 2),
     static_argnames=(
         "reverse",
         "unroll",
@@ -144,25 +177,20 @@ def rnn(
         "implementation",
     ),
 )
-def _rnn(cell, axis, params, xs, *, mask, resets, **options):
-    to_front = functools.partial(jnp.moveaxis, source=axis, destination=0)
+def _run(scan, cell, axis, params, xs, *, mask, resets, **options):
+    def to_front(tree):
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), tree)
 
-    def to_place(leaf):  # a state may have leaves without the batch axes: a clock, a PRNG key
-        return jnp.moveaxis(leaf, 0, min(axis, leaf.ndim - 1))
+    def to_place(tree):  # a state may have leaves without the batch axes: a clock, a PRNG key
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, min(axis, leaf.ndim - 1)), tree)
 
-    state, ys = scan_cell(
-        cell,
-        params,
-        jax.tree.map(to_front, xs),
-        mask=None if mask is None else to_front(mask),
-        resets=None if resets is None else to_front(resets),
-        **options,
+    state, ys = scan(
+        cell, params, to_front(xs), mask=to_front(mask), resets=to_front(resets), **options
     )
-    if options["return_all_states"]:
-        state = jax.tree.map(to_place, state)
-    if options["return_sequences"]:
-        ys = jax.tree.map(to_place, ys)
-    return state, ys
+    return (
+        to_place(state) if options.get("return_all_states", False) else state,
+        to_place(ys) if options.get("return_sequences", True) else ys,
+    )
 
 
 def simple_rnn(

@@ -1,6 +1,6 @@
 """TIME. The one loop over steps, for every cell, and its gradient."""
 
-from jrnn.scan.cell import scan_cell
-from jrnn.scan.plan import IMPLEMENTATIONS, Implementation
+from jrnn.scan.cell import scan_both, scan_cell
+from jrnn.scan.plan import IMPLEMENTATIONS, Implementation, directions_share_loop
 
-__all__ = ["IMPLEMENTATIONS", "Implementation", "scan_cell"]
+__all__ = ["IMPLEMENTATIONS", "Implementation", "directions_share_loop", "scan_both", "scan_cell"]

@@ -1,4 +1,4 @@
-"""A cell over time: initial state, masks, lengths, resets."""
+"""A cell over time, in one direction or in both at once."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.base import Cell, Params, State
+from jrnn.scan.direction import direction
 from jrnn.scan.loop import loop
 from jrnn.scan.plan import Implementation, make_plan
 
@@ -66,118 +67,112 @@ def scan_cell(
         ``(state, ys)``. A masked step passes the state on unchanged, and what its ``xs`` holds
         (NaN, say) reaches neither values nor gradients.
     """
-    leaves = jax.tree.leaves(xs)
-    steps = leaves[0].shape[0]
-    valid = _valid_steps(steps, lengths, mask)
-    if valid is not None:
-        xs = _where(valid, xs, jax.tree.map(jnp.zeros_like, xs))
-    z0 = cell.project(params, _first_step(xs))
-    fresh = cell.initial_state(params, z0)
-    state = fresh if initial_state is None else _like("initial_state", initial_state, fresh)
-
-    keep_output = not return_sequences or (valid is not None and masked_output == "repeat")
-    zeros = None
-    if keep_output or valid is not None:
-        zeros = jax.tree.map(jnp.zeros_like, cell.step(params, fresh, z0)[1])
-    output = zeros if keep_output else None
-    if keep_output and initial_output is not None:
-        output = _like("initial_output", initial_output, zeros)
-
-    def prepare(fixed, step):
-        return (cell.project(fixed[0], step[0]), *step[1:])
-
-    def body(fixed, carry, step):
-        params, fresh, zeros = fixed
-        state, last_output = carry
-        z, is_valid, is_crossing = step
-        if is_crossing is not None:
-            state = _where(is_crossing, fresh, state)
-        next_state, y = cell.step(params, state, z)
-        if is_valid is not None:
-            next_state = _where(is_valid, next_state, state)
-            y = _where(is_valid, y, last_output if keep_output else zeros)
-        kept = next_state if return_all_states else None, y if return_sequences else None
-        return (next_state, y if keep_output else None), kept
-
+    one = direction(
+        cell,
+        params,
+        xs,
+        initial_state,
+        initial_output,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        reverse=reverse,
+        return_sequences=return_sequences,
+        return_all_states=return_all_states,
+        masked_output=masked_output,
+    )
+    plan = make_plan(implementation, reverse, unroll, xs, one.z, one.carry[0])
     (state, output), (states, ys) = loop(
-        body,
-        prepare,
-        (params, fresh, zeros),
-        (state, output),
-        (xs, valid, _crossings(resets, reverse)),
-        make_plan(
-            implementation,
-            reverse,
-            unroll,
-            xs,
-            z0,
-            state,
-        ),
+        one.body, one.prepare, one.fixed, one.carry, one.inputs, plan
     )
     return states if return_all_states else state, ys if return_sequences else output
 
 
-def _valid_steps(steps: int, lengths, mask) -> jax.Array | None:
-    """Returns which steps count [T, ...], or None where all do."""
-    valid = None if mask is None else jnp.asarray(mask).astype(bool)
-    if lengths is not None:
-        lengths = jnp.asarray(lengths)
-        within = jnp.arange(steps).reshape(-1, *[1] * lengths.ndim) < lengths
-        valid = within if valid is None else valid & within
-    return valid
+def scan_both(
+    cells: tuple[Cell, Cell],
+    params: tuple[Params, Params],
+    xs: Any,
+    *,
+    initial_state: tuple[State | None, State | None] = (None, None),
+    initial_output: tuple[Any, Any] = (None, None),
+    reverse: bool = False,
+    unroll: int = 1,
+    return_sequences: bool = True,
+    return_all_states: bool = False,
+    implementation: Implementation = "auto",
+    **options: Any,
+) -> tuple[tuple[State, State], tuple[Any, Any]]:
+    """Runs two cells over ``xs`` in opposite directions as one loop.
 
+    Equals::
 
-def _crossings(resets, reverse: bool) -> jax.Array | None:
-    """Returns where the loop, on arriving at a step, enters another sequence [T, ...]."""
-    if resets is None:
-        return None
-    resets = jnp.asarray(resets).astype(bool)
-    if not reverse:
-        return resets
-    return jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
+        state, ys = scan_cell(cells[0], params[0], xs, reverse=reverse)
+        state_2, ys_2 = scan_cell(cells[1], params[1], xs, reverse=not reverse)
+        return (state, state_2), (ys, ys_2)
 
+    Each step of the loop takes one step in each direction; what one of them reads and writes is
+    turned around before and after. XLA on CPU runs the two halves of such a step side by side,
+    and loops one after the other.
 
-def _first_step(xs: Any) -> Any:
-    """Returns the input of one step, also where there are no steps."""
-    return jax.tree.map(lambda x: x[0] if x.shape[0] else jnp.zeros_like(x, shape=x.shape[1:]), xs)
-
-
-def _where(condition: jax.Array, new: Any, old: Any) -> Any:
-    """Selects whole rows of two pytrees; the condition has the leaves' leading axes."""
-
-    def select(a, b):
-        if a.ndim < condition.ndim:
-            raise ValueError(
-                f"jrnn.scan: a mask or reset of shape {condition.shape} selects rows, but the "
-                f"cell has a state, input or output of shape {a.shape} without those axes"
-            )
-        shape = condition.shape + (1,) * (a.ndim - condition.ndim)
-        return jnp.where(condition.reshape(shape), a, b)
-
-    return jax.tree.map(select, new, old)
-
-
-def _like(name: str, given: Any, reference: Any) -> Any:
-    """Returns ``given`` with the structure, shapes, dtypes and sharding of ``reference``."""
-    treedef, expected = jax.tree.structure(given), jax.tree.structure(reference)
-    if treedef != expected:
-        needed = jax.tree.map(lambda leaf: leaf.shape, reference)
-        raise ValueError(
-            f"jrnn.scan: {name} is a {type(given).__name__} with {treedef.num_leaves} arrays, but "
-            f"the cell needs {needed}"
+    Args:
+        cells: The cell of each direction.
+        params: Their parameters.
+        xs: As for ``scan_cell``, and the same for both.
+        initial_state: Of each direction.
+        initial_output: Of each direction.
+        reverse: Whether it is the first that goes from the last step to the first.
+        unroll: As for ``scan_cell``, and so are the others.
+        return_sequences: See there.
+        return_all_states: See there.
+        implementation: See there.
+        **options: lengths, mask, resets and masked_output, the same for both.
+    """
+    both = [
+        direction(
+            *one,
+            reverse=back,
+            return_sequences=return_sequences,
+            return_all_states=return_all_states,
+            **options,
         )
+        for *one, back in zip(
+            cells,
+            params,
+            (xs, xs),
+            initial_state,
+            initial_output,
+            (reverse, not reverse),
+            strict=True,
+        )
+    ]
 
-    def fit(value, target):
-        if jnp.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys
-            return value
-        shape = jnp.shape(value)
-        missing = target.ndim - len(shape)
-        ends = zip(shape, target.shape[max(missing, 0) :], strict=False)
-        if missing < 0 or any(got not in (1, needed) for got, needed in ends):
-            raise ValueError(
-                f"jrnn.scan: {name} has shape {shape}, but the cell needs {target.shape}"
-            )
-        # Adding zeros made from the input broadcasts, and carries sharding and varying axes over.
-        return jnp.asarray(value).astype(target.dtype) + jnp.zeros_like(target)
+    def body(fixed, carry, steps):
+        results = [one.body(*given) for one, *given in zip(both, fixed, carry, steps, strict=True)]
+        return tuple(carry for carry, _ in results), tuple(kept for _, kept in results)
 
-    return jax.tree.map(fit, given, reference)
+    def prepare(fixed, steps):
+        return tuple(one.prepare(*given) for one, *given in zip(both, fixed, steps, strict=True))
+
+    turned = 0 if reverse else 1
+    inputs = [one.inputs for one in both]
+    inputs[turned] = _flipped(inputs[turned])
+    carries, kept = loop(
+        body,
+        prepare,
+        tuple(one.fixed for one in both),
+        tuple(one.carry for one in both),
+        tuple(inputs),
+        make_plan(implementation, False, unroll, xs, both[0].z, both[0].carry[0]),
+    )
+    kept = list(kept)
+    kept[turned] = _flipped(kept[turned])
+    states = [carry[0] for carry in carries]
+    outputs = [carry[1] for carry in carries]
+    return (
+        tuple(states for states, _ in kept) if return_all_states else tuple(states),
+        tuple(ys for _, ys in kept) if return_sequences else tuple(outputs),
+    )
+
+
+def _flipped(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.flip(leaf, 0), tree)

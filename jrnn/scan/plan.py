@@ -12,8 +12,10 @@ IMPLEMENTATIONS = ("auto", "hoisted", "chunked", "in_loop")
 
 _HOISTED_BYTES = 8 * 2**20  # a larger projection of all steps is fetched from memory, not caches
 _CHUNK_BYTES = 2 * 2**20  # about a core's second cache
-_GRADIENT_ROWS = {"cpu": 1024}  # steps × rows that one matmul of the gradient takes at once
-_DEFAULT_GRADIENT_ROWS = 16384
+_GRADIENT_ROWS = 1024, 4096  # fewest and most steps × rows that the gradient takes at once
+_DEFAULT_GRADIENT_ROWS = 16384  # ... on other backends
+_SHARED_ROWS = 16  # two directions of fewer rows than this run faster one after the other
+_SHARED_WEIGHTS = 2**20  # ... and so do those of kernels that do not fit into a core's cache
 _PRODUCT_WEIGHTS = 2**19  # so many weights make computing products again dearer than keeping them
 
 
@@ -39,9 +41,13 @@ def make_plan(
     by_hand = implementation
     if implementation == "auto":
         large = steps * step_bytes > _HOISTED_BYTES
-        implementation = _choose(backend, large, rows, features, gates)
+        products = len(jax.tree.leaves(z))
+        implementation = _choose(backend, large, rows, features, gates, products)
     chunk = max(2, _CHUNK_BYTES // max(1, step_bytes))
-    gradient_rows = _GRADIENT_ROWS.get(backend, _DEFAULT_GRADIENT_ROWS)
+    gradient_rows = _DEFAULT_GRADIENT_ROWS
+    if backend == "cpu":
+        fewest, most = _GRADIENT_ROWS
+        gradient_rows = min(most, max(fewest, rows * _CHUNK_BYTES // max(1, step_bytes)))
     return Plan(
         reverse=reverse,
         unroll=unroll,
@@ -55,16 +61,29 @@ def make_plan(
     )
 
 
-def _choose(backend: str, large: bool, rows: int, features: int, gates: int) -> Implementation:
+def directions_share_loop(implementation: Implementation, rows: int, weights: int) -> bool:
+    """Returns whether an LSTM's two directions are faster as one loop.
+
+    XLA on CPU runs the independent halves of a step side by side. Cells of several small products
+    for each step, such as a GRU, lose more by that than they gain.
+    """
+    if jax.default_backend() != "cpu" or implementation != "auto":
+        return False
+    return rows >= _SHARED_ROWS and weights <= _SHARED_WEIGHTS
+
+
+def _choose(
+    backend: str, large: bool, rows: int, features: int, gates: int, products: int
+) -> Implementation:
     """Returns what pays.
 
-    A step's own product packs the whole kernel again, for few rows; hoisting writes and reads
+    A step's own products pack the whole kernel again, for few rows; hoisting writes and reads
     the gates of every step instead, for few features.
     """
     if backend != "cpu":
         return "hoisted"
-    weights = features * gates
-    if features < 4 * rows or (features < 8 * rows and weights < 2**16):
+    small = products == 1 and features * gates < 2**16
+    if features < (8 if small else 4) * rows:
         return "in_loop"
     return "chunked" if large else "hoisted"
 

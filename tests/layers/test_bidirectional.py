@@ -24,6 +24,15 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(autouse=True, params=["one_loop", "two_loops"])
+def loops(request, monkeypatch):
+    """Every test runs with both directions in one loop, and in two."""
+    one = request.param == "one_loop"
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr("jrnn.scan.plan._SHARED_ROWS", 1 if one else 1000)
+    return 1 if one else 2
+
+
 @pytest.fixture
 def problem():
     """Parameters, input and states of two directions."""
@@ -38,6 +47,27 @@ def test_is_two_loops_merged(problem, merge, options):
     params, xs, _ = problem
     expected = oracle.bidirectional(LSTM, params, xs, merge=merge, **options)
     assert_close(bidirectional(LSTM, params, xs, merge=merge, **options), expected)
+
+
+def gradient(params, xs, states, options):
+    def loss(*given):
+        state, ys = bidirectional(LSTM, given[0], given[1], initial_state=given[2], **options)
+        return sum((leaf**2).sum() for leaf in jax.tree.leaves((state, ys)))
+
+    return jax.grad(loss, (0, 1, 2))(params, xs, states)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_gradients_are_those_of_two_loops(problem, options, monkeypatch):
+    params, xs, states = problem
+    found = gradient(params, xs, states, options)
+    monkeypatch.setattr("jrnn.scan.plan._SHARED_ROWS", 1000)
+    assert_close(found, gradient(params, xs, states, options), 1e-12)
+
+
+def test_how_many_loops_there_are(problem, loops):
+    program = str(jax.make_jaxpr(lambda *given: bidirectional(LSTM, *given))(*problem[:2]))
+    assert program.count(" scan[") == loops
 
 
 def test_concat_is_the_default_and_functions_merge(problem):

@@ -1,0 +1,137 @@
+"""A cell over time as one loop: initial state, masks, lengths, resets."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells.base import Cell, Params, State
+
+
+class Direction(NamedTuple):
+    """A cell over time as what ``loop`` takes, and one step's projection."""
+
+    body: Callable[[Any, Any, Any], tuple[Any, Any]]
+    prepare: Callable[[Any, Any], Any]
+    fixed: Any
+    carry: Any
+    inputs: Any
+    z: Any
+
+
+def direction(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    initial_state: State | None,
+    initial_output: Any,
+    *,
+    reverse: bool,
+    return_sequences: bool,
+    return_all_states: bool,
+    lengths: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    resets: jax.Array | None = None,
+    masked_output: str = "zero",
+) -> Direction:
+    """Returns the loop that ``scan_cell`` describes, for inputs in the order of time."""
+    valid = _valid_steps(jax.tree.leaves(xs)[0].shape[0], lengths, mask)
+    if valid is not None:
+        xs = _where(valid, xs, jax.tree.map(jnp.zeros_like, xs))
+    z0 = cell.project(params, _first_step(xs))
+    fresh = cell.initial_state(params, z0)
+    state = fresh if initial_state is None else _like("initial_state", initial_state, fresh)
+
+    keep_output = not return_sequences or (valid is not None and masked_output == "repeat")
+    zeros = None
+    if keep_output or valid is not None:
+        zeros = jax.tree.map(jnp.zeros_like, cell.step(params, fresh, z0)[1])
+    output = zeros if keep_output else None
+    if keep_output and initial_output is not None:
+        output = _like("initial_output", initial_output, zeros)
+
+    def prepare(fixed, step):
+        return (cell.project(fixed[0], step[0]), *step[1:])
+
+    def body(fixed, carry, step):
+        params, fresh, zeros = fixed
+        state, last_output = carry
+        z, is_valid, is_crossing = step
+        if is_crossing is not None:
+            state = _where(is_crossing, fresh, state)
+        next_state, y = cell.step(params, state, z)
+        if is_valid is not None:
+            next_state = _where(is_valid, next_state, state)
+            y = _where(is_valid, y, last_output if keep_output else zeros)
+        kept = next_state if return_all_states else None, y if return_sequences else None
+        return (next_state, y if keep_output else None), kept
+
+    inputs = (xs, valid, _crossings(resets, reverse))
+    return Direction(body, prepare, (params, fresh, zeros), (state, output), inputs, z0)
+
+
+def _valid_steps(steps: int, lengths, mask) -> jax.Array | None:
+    """Returns which steps count [T, ...], or None where all do."""
+    valid = None if mask is None else jnp.asarray(mask).astype(bool)
+    if lengths is not None:
+        lengths = jnp.asarray(lengths)
+        within = jnp.arange(steps).reshape(-1, *[1] * lengths.ndim) < lengths
+        valid = within if valid is None else valid & within
+    return valid
+
+
+def _crossings(resets, reverse: bool) -> jax.Array | None:
+    """Returns where the loop, on arriving at a step, enters another sequence [T, ...]."""
+    if resets is None:
+        return None
+    resets = jnp.asarray(resets).astype(bool)
+    if not reverse:
+        return resets
+    return jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
+
+
+def _first_step(xs: Any) -> Any:
+    """Returns the input of one step, also where there are no steps."""
+    return jax.tree.map(lambda x: x[0] if x.shape[0] else jnp.zeros_like(x, shape=x.shape[1:]), xs)
+
+
+def _where(condition: jax.Array, new: Any, old: Any) -> Any:
+    """Selects whole rows of two pytrees; the condition has the leaves' leading axes."""
+
+    def select(a, b):
+        if a.ndim < condition.ndim:
+            raise ValueError(
+                f"jrnn.scan: a mask or reset of shape {condition.shape} selects rows, but the "
+                f"cell has a state, input or output of shape {a.shape} without those axes"
+            )
+        shape = condition.shape + (1,) * (a.ndim - condition.ndim)
+        return jnp.where(condition.reshape(shape), a, b)
+
+    return jax.tree.map(select, new, old)
+
+
+def _like(name: str, given: Any, reference: Any) -> Any:
+    """Returns ``given`` with the structure, shapes, dtypes and sharding of ``reference``."""
+    treedef, expected = jax.tree.structure(given), jax.tree.structure(reference)
+    if treedef != expected:
+        needed = jax.tree.map(lambda leaf: leaf.shape, reference)
+        raise ValueError(
+            f"jrnn.scan: {name} is a {type(given).__name__} with {treedef.num_leaves} arrays, but "
+            f"the cell needs {needed}"
+        )
+
+    def fit(value, target):
+        if jnp.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys
+            return value
+        shape = jnp.shape(value)
+        missing = target.ndim - len(shape)
+        ends = zip(shape, target.shape[max(missing, 0) :], strict=False)
+        if missing < 0 or any(got not in (1, needed) for got, needed in ends):
+            raise ValueError(
+                f"jrnn.scan: {name} has shape {shape}, but the cell needs {target.shape}"
+            )
+        # Adding zeros made from the input broadcasts, and carries sharding and varying axes over.
+        return jnp.asarray(value).astype(target.dtype) + jnp.zeros_like(target)
+
+    return jax.tree.map(fit, given, reference)
