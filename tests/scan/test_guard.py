@@ -197,33 +197,6 @@ def test_large_weights_keep_products(name, monkeypatch):
     assert len(products(back)) == cost.products
 
 
-@dataclasses.dataclass(frozen=True)
-class CarefulCell(UserCell):
-    """A user's cell that works on its parameters in every step."""
-
-    def project(self, params, xs):
-        return xs @ jnp.flip(params["in"]).T.T
-
-    def step(self, params, state, z):
-        bound = {**params, "on": jnp.tanh(params["on"]).T[:, : z.shape[-1]]}
-        return super().step(bound, state, z)
-
-
-@pytest.mark.parametrize("way", ["hoisted", "in_loop"])
-@pytest.mark.parametrize("cell", [GRUCell(), GRUCell(reset_after=False), CarefulCell()], ids=repr)
-def test_work_on_parameters_alone_is_done_once(cell, way):
-    params, xs = problem(cell)
-    jaxpr = jax.make_jaxpr(lambda *given: scan_cell(cell, *given, implementation=way))(params, xs)
-    ((loop,), _) = innermost_loops(jaxpr.jaxpr)
-    body = loop.params["jaxpr"].jaxpr
-    weights = {var for var in body.invars if var.aval.ndim == 2 and B not in var.aval.shape}
-    assert weights
-    for equation in equations(body):
-        if weights & {var for var in equation.invars if isinstance(var, type(body.invars[0]))}:
-            name = equation.primitive.name
-            assert name in ("dot_general", "custom_jvp_call", "broadcast_in_dim", "add"), equation
-
-
 @pytest.mark.parametrize("make", [forward, gradient])
 @pytest.mark.parametrize("reverse", [False, True])
 @every_cell
