@@ -4,11 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from jrnn import activations, initializers
 from jrnn.cells.base import Cell
+from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUParams, ConvGRUState
+from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams, ConvLSTMState
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.cells.stacked import StackedCell
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
+from jrnn.layers.convolutional import conv_gru, conv_lstm
 from jrnn.layers.recurrent import gru, lstm, rnn, simple_rnn
 
 if TYPE_CHECKING:
@@ -20,6 +23,12 @@ __all__ = [
     "BidirectionalParams",
     "BidirectionalState",
     "Cell",
+    "ConvGRUCell",
+    "ConvGRUParams",
+    "ConvGRUState",
+    "ConvLSTMCell",
+    "ConvLSTMParams",
+    "ConvLSTMState",
     "GRUCell",
     "GRUParams",
     "GRUState",
@@ -33,6 +42,8 @@ __all__ = [
     "StackedCell",
     "activations",
     "bidirectional",
+    "conv_gru",
+    "conv_lstm",
     "gru",
     "initializers",
     "load_keras",

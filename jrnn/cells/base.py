@@ -72,6 +72,17 @@ def project_input(
 
 def check_input(who: str, xs: ArrayLike, kernel: jax.Array) -> jax.Array:
     """Returns ``xs`` as an array; raises ``ValueError`` unless the kernel can multiply it."""
+    xs = check_floating(who, xs)
+    if xs.ndim == 0 or xs.shape[-1] != kernel.shape[0]:
+        raise ValueError(
+            f"{who}: x has shape {xs.shape}, but kernel {kernel.shape} needs "
+            f"{kernel.shape[0]} features on its last axis"
+        )
+    return xs
+
+
+def check_floating(who: str, xs: ArrayLike) -> jax.Array:
+    """Returns ``xs`` as an array; raises ``ValueError`` unless its dtype is floating-point."""
     if isinstance(xs, list | tuple):  # a pytree to JAX: stacking it would make an axis of it
         raise ValueError(
             f"{who}: x is a {type(xs).__name__}, but one array is needed; make it one (jnp.stack)"
@@ -81,11 +92,6 @@ def check_input(who: str, xs: ArrayLike, kernel: jax.Array) -> jax.Array:
         raise ValueError(
             f"{who}: x has dtype {xs.dtype}, but a floating-point dtype is needed; convert it "
             "(x.astype('float32')) or embed it first"
-        )
-    if xs.ndim == 0 or xs.shape[-1] != kernel.shape[0]:
-        raise ValueError(
-            f"{who}: x has shape {xs.shape}, but kernel {kernel.shape} needs "
-            f"{kernel.shape[0]} features on its last axis"
         )
     return xs
 
