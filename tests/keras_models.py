@@ -16,6 +16,7 @@ ACTIVATIONS = (
 )
 MERGES = ("concat", "sum", "mul", "ave")
 KINDS = (layers.SimpleRNN, layers.GRU, layers.LSTM)
+CELLS = (layers.SimpleRNNCell, layers.GRUCell, layers.LSTMCell)
 
 
 def dense(units: int, **options) -> layers.Layer:
@@ -57,6 +58,28 @@ class Draw:
         if kind is layers.GRU:
             options["reset_after"] = self.coin()
         return kind(units or self.units(), return_sequences=sequences, **options)
+
+    def cell(self) -> layers.Layer:
+        """A cell with every option drawn."""
+        kind = self.one_of(CELLS)
+        options = {"activation": self.one_of(ACTIVATIONS), "use_bias": self.coin()}
+        if kind is not layers.SimpleRNNCell:
+            options["recurrent_activation"] = self.one_of(ACTIVATIONS[:4])
+        if kind is layers.GRUCell:
+            options["reset_after"] = self.coin()
+        return kind(self.units(), dropout=0.3 * self.coin(), **options)
+
+    def rnn(self, sequences: bool, **options) -> layers.Layer:
+        """A loop over one cell or over a stack of them."""
+        cells = [self.cell() for _ in range(self.one_of((1, 2, 3)))]
+        options = {
+            "go_backwards": self.coin(),
+            "unroll": self.coin(),
+            "zero_output_for_mask": self.coin(),
+            **options,
+        }
+        inner = cells if len(cells) > 1 else cells[0]
+        return layers.RNN(inner, return_sequences=sequences, **options)
 
     def bidirectional(self, sequences: bool) -> layers.Layer:
         """Two directions, the backward one a copy or a layer of its own."""
@@ -157,11 +180,20 @@ def named_outputs(draw: Draw) -> keras.Model:
     return keras.Model({"in": x}, outputs)
 
 
-FAMILIES = (_stack, _two_inputs, _encoder_decoder, _nested, named_outputs)
+def _cells(draw: Draw) -> keras.Model:
+    x, head = draw.source()
+    first = draw.rnn(True)
+    if draw.coin():
+        first = layers.Bidirectional(draw.rnn(True, go_backwards=False))
+    h = chain(x, [*head, first, draw.between()])
+    return keras.Model(x, [draw.rnn(False)(h), *draw.rnn(True, return_state=True)(h)])
+
+
+FAMILIES = (_stack, _two_inputs, _encoder_decoder, _nested, named_outputs, _cells)
 
 
 def draw_model(seed: int) -> keras.Model:
-    """Returns the model of one seed, its weights drawn; five in a row are of every family."""
+    """Returns the model of one seed, its weights drawn; six in a row are of every family."""
     keras.utils.clear_session()
     draw = Draw(seed)
     model = FAMILIES[seed % len(FAMILIES)](draw)

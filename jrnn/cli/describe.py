@@ -14,9 +14,10 @@ from jrnn.model.basic import Embedding, Masking, TimeDistributed
 from jrnn.model.layer import Layer
 from jrnn.model.operation import Slice
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.stacked import OneOfStack, StackedRecurrent
 
 _ALWAYS = {"activation", "recurrent_activation", "reset_after"}  # shown even where the default
-_NEVER = {"name", "kind", "cell", "layers", "nodes", "inputs", "outputs", "input_names"}
+_NEVER = {"name", "kind", "cell", "cells", "layers", "nodes", "inputs", "outputs", "input_names"}
 _NEVER |= {"output_names", "unit_forget_bias"}
 _LONGEST = 120
 
@@ -36,6 +37,8 @@ def inner_layers(layer: Layer) -> tuple[Layer, ...]:
         return tuple(named.values())
     if isinstance(layer, Bidirectional):
         return layer.forward, layer.backward
+    if isinstance(layer, StackedRecurrent):
+        return layer.cells
     return (layer.layer,) if isinstance(layer, TimeDistributed) else ()
 
 
@@ -65,8 +68,11 @@ def backend_matters(model: Model, between_calls: bool) -> bool:
 def options(layer: Layer) -> str:
     """Returns the options of a layer that matter: those without a default or unlike it."""
     parts = _options(layer)
-    if isinstance(layer, Recurrent):
-        parts[1:1] = _options(layer.cell)  # after units
+    if isinstance(layer, StackedRecurrent):
+        parts[:1] = [f"cells=({', '.join(map(_call, layer.cells))})"]  # each with its own units
+    elif isinstance(layer, Recurrent | OneOfStack):
+        own = [f"cell={type(layer.cell).__name__}"] if layer.kind == "RNN" else []
+        parts[1:1] = own + _options(layer.cell)  # after units
     if isinstance(layer, Bidirectional):
         mirrored = dataclasses.replace(
             layer.forward, go_backwards=layer.backward.go_backwards, name=layer.backward.name

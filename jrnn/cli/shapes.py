@@ -13,6 +13,7 @@ from jrnn.model import Model
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional
+from jrnn.model.stacked import StackedRecurrent
 
 Shape = tuple[int | None, ...]
 Call = tuple[str, int]  # a layer's name and the number of its call
@@ -97,9 +98,19 @@ def _blank_layer(layer: Layer, xs: Sequence[Any]) -> Any:
         return _blank_layer(
             layer.layer, [jax.ShapeDtypeStruct((x.shape[0], *x.shape[2:]), x.dtype)]
         )
-    params_type, shapes = expected_arrays(layer)
+    if isinstance(layer, StackedRecurrent):
+        return _blank_cells(layer, xs[0])
+    params_type, shapes = expected_arrays(layer, xs[0].shape)
     if params_type is None:
         return None
-    features = xs[0].shape[-1]
-    filled = [tuple(features if n is None else n for n in shape) for shape in shapes.values()]
+    cell = getattr(layer, "cell", None)
+    features = xs[0].shape[getattr(cell, "channel_axis", -1)]
+    filled = [tuple(features if n is None else n for n in shape or ()) for shape in shapes.values()]
     return params_type(*(jax.ShapeDtypeStruct(shape, canonical("float32")) for shape in filled))
+
+
+def _blank_cells(layer: StackedRecurrent, x: Any) -> tuple[Any, ...]:
+    """Returns shapes for each cell's parameters: it takes what the cell below puts out."""
+    sizes = [x.shape[-1], *(cell.units for cell in layer.cells[:-1])]
+    inputs = [jax.ShapeDtypeStruct((size,), x.dtype) for size in sizes]
+    return tuple(_blank_layer(cell, [x]) for cell, x in zip(layer.cells, inputs, strict=True))

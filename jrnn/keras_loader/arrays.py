@@ -4,17 +4,22 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams
 from jrnn.cells.gru import GRUCell, GRUParams
 from jrnn.cells.lstm import LSTMCell, LSTMParams
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams
+from jrnn.keras_loader.conv_lstm import turned
+from jrnn.keras_loader.cudnn import plain
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.keras1 import packed
+from jrnn.keras_loader.more_arrays import COUNT, as_convolved, more_arrays
 from jrnn.keras_loader.read import StoredArray
 from jrnn.layers.core import DenseParams, EmbeddingParams
 from jrnn.model.basic import Dense, Embedding, TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.stacked import OneOfStack, StackedRecurrent
 
 Shape = tuple[int | None, ...]  # None: read off the file
 
@@ -22,28 +27,39 @@ _CELLS: dict[type, tuple[Callable[..., Any], int]] = {  # parameter type, blocks
     SimpleRNNCell: (SimpleRNNParams, 1),
     GRUCell: (GRUParams, 3),
     LSTMCell: (LSTMParams, 4),
+    ConvLSTMCell: (ConvLSTMParams, 4),
 }
 
 
-def expected_arrays(layer: Layer) -> tuple[Callable[..., Any] | None, dict[str, Shape]]:
-    """Returns the parameter type of a layer and the name and shape of each of its arrays."""
-    if isinstance(layer, Recurrent):
+def expected_arrays(
+    layer: Layer, shape: Sequence[int] | None = None
+) -> tuple[Callable[..., Any] | None, Mapping[str, Shape | None]]:
+    """Returns the parameter type of a layer and the name and shape of each of its arrays.
+
+    Args:
+        layer: The layer.
+        shape: Its input's shape, which tells the sizes of some; None where it is not known.
+    """
+    if isinstance(layer, Recurrent | OneOfStack):
         return _recurrent_arrays(layer)
     if isinstance(layer, Dense):
         shapes: dict[str, Shape] = {"kernel": (None, layer.units)}
         return DenseParams, shapes | ({"bias": (layer.units,)} if layer.use_bias else {})
     if isinstance(layer, Embedding):
         return EmbeddingParams, {"embeddings": (layer.input_dim, layer.output_dim)}
-    return None, {}
+    return more_arrays(layer, shape)
 
 
-def _recurrent_arrays(layer: Recurrent) -> tuple[Callable[..., Any], dict[str, Shape]]:
+def _recurrent_arrays(layer: Recurrent | OneOfStack) -> tuple[Callable[..., Any], dict[str, Shape]]:
     cell: Any = layer.cell
     params_type, gates = _CELLS[type(cell)]
     width = gates * layer.units
+    window: tuple[int, ...] = ()
+    if isinstance(cell, ConvLSTMCell):
+        window = cell.sizes("kernel_size")
     shapes: dict[str, Shape] = {
-        "kernel": (None, width),
-        "recurrent_kernel": (layer.units, width),
+        "kernel": (*window, None, width),
+        "recurrent_kernel": (*window, layer.units, width),
     }
     if cell.use_bias:
         two_rows = isinstance(cell, GRUCell) and cell.reset_after
@@ -53,7 +69,7 @@ def _recurrent_arrays(layer: Recurrent) -> tuple[Callable[..., Any], dict[str, S
 
 def has_arrays(layer: Layer) -> bool:
     """Returns whether the layer owns any array."""
-    if isinstance(layer, Bidirectional):
+    if isinstance(layer, Bidirectional | StackedRecurrent):
         return True
     if isinstance(layer, TimeDistributed):
         return has_arrays(layer.layer)
@@ -65,8 +81,11 @@ def has_arrays(layer: Layer) -> bool:
 def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
     """Returns a layer's parameters made of the arrays in Keras's order, each checked."""
     params_type, shapes = expected_arrays(layer)
-    if isinstance(layer, Recurrent):
-        arrays = packed(layer.name, arrays, len(shapes))
+    if isinstance(layer, Recurrent | OneOfStack):
+        if isinstance(layer.cell, ConvLSTMCell):
+            arrays = turned(layer.cell, arrays)
+        arrays = plain(layer, packed(layer.name, arrays, len(shapes)))
+    arrays = as_convolved(layer, arrays)
     if params_type is None or len(arrays) != len(shapes):
         raise KerasFileError(
             f"layer {layer.name!r}: the file holds {listed(arrays)}, but {layer.kind} needs "
@@ -77,17 +96,19 @@ def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
     return params_type(*arrays)
 
 
-def _check(layer: Layer, name: str, shape: Shape, array: StoredArray) -> None:
-    if array.dtype not in ("float16", "bfloat16", "float32", "float64"):
+def _check(layer: Layer, name: str, shape: Shape | None, array: StoredArray) -> None:
+    if name != COUNT and array.dtype not in ("float16", "bfloat16", "float32", "float64"):
         raise KerasFileError(
             f"layer {layer.name!r}: {name} holds {array.dtype}, but floating-point numbers are "
             "needed; quantised layers are not supported"
         )
-    fits = len(shape) == len(array.shape) and all(
-        size in (None, got) for size, got in zip(shape, array.shape, strict=True)
+    fits = shape is None or (
+        len(shape) == len(array.shape)
+        and all(size in (None, got) for size, got in zip(shape, array.shape, strict=True))
     )
     leaf = re.sub(r"(_\d+)?(:\d+)?$", "", array.path.rsplit("/", 1)[-1])
     known = ("kernel", "recurrent_kernel", "bias", "embeddings")
+    known += ("gamma", "beta", "moving_mean", "moving_variance")
     if not fits or (leaf in known and leaf != name):
         raise KerasFileError(
             f"layer {layer.name!r}: {array.path!r} has shape {array.shape}, but {name} of "
@@ -96,7 +117,7 @@ def _check(layer: Layer, name: str, shape: Shape, array: StoredArray) -> None:
 
 
 def _choices(layer: Layer) -> str:
-    if not isinstance(layer, Recurrent):
+    if not isinstance(layer, Recurrent | OneOfStack):
         return layer.kind
     reset = f", reset_after={layer.cell.reset_after}" if isinstance(layer.cell, GRUCell) else ""
     return f"{layer.kind}(units={layer.units}{reset})"
@@ -110,12 +131,12 @@ def listed(arrays: Sequence[StoredArray]) -> str:
     return shown + (f" and {len(arrays) - 6} more" if len(arrays) > 6 else "")
 
 
-def _wanted(shapes: Mapping[str, Shape]) -> str:
+def _wanted(shapes: Mapping[str, Shape | None]) -> str:
     return ", ".join(f"{name} {_text(shape)}" for name, shape in shapes.items()) or "none"
 
 
-def _text(shape: Shape) -> str:
-    return str(shape).replace("None", "any")
+def _text(shape: Shape | None) -> str:
+    return "any shape" if shape is None else str(shape).replace("None", "any")
 
 
 def quoted(names: Iterable[str]) -> str:

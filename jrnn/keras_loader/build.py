@@ -10,10 +10,14 @@ from jrnn.keras_loader.legacy import from_layers
 from jrnn.keras_loader.objects import from_objects
 from jrnn.keras_loader.read import LegacyWeights, ObjectWeights
 from jrnn.model.basic import RepeatVector, Reshape, TimeDistributed
+from jrnn.model.convolution import ConvolutionLayer
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.pooling import Pooling
+from jrnn.model.shaping import Cropping
 
 ANY_SIZE = 3  # stands for a size that the file leaves open, where shapes alone are worked out
+_FIT_SOME_SIZES = (ConvolutionLayer, Cropping, Pooling, RepeatVector, Reshape)
 
 
 def build_params(model: Model, weights: LegacyWeights | ObjectWeights) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def _reshapes(layer: Layer) -> bool:
     if isinstance(layer, TimeDistributed):
         return _reshapes(layer.layer)
     inner = layer.layers if isinstance(layer, Model) else ()
-    return isinstance(layer, Reshape | RepeatVector) or any(_reshapes(one) for one in inner)
+    return isinstance(layer, _FIT_SOME_SIZES) or any(_reshapes(one) for one in inner)
 
 
 def blank_inputs(model: Model, open_size: int = ANY_SIZE) -> list[jax.ShapeDtypeStruct]:

@@ -20,6 +20,14 @@ HARMLESS = frozenset({
     "embeddings_constraint", "W_constraint", "U_constraint", "b_constraint", "dropout",
     "recurrent_dropout", "dropout_W", "dropout_U", "implementation", "consume_less",
     "lora_rank", "lora_alpha", "quantization_config", "stochastic", "noise_shape",
+    "beta_init", "gamma_init", "momentum", "fused", "virtual_batch_size", "synchronized",
+    "renorm_clipping", "renorm_momentum", "moving_mean_initializer",
+    "moving_variance_initializer",
+    *(
+        f"{array}_{kind}"
+        for array in ("alpha", "beta", "depthwise", "gamma", "pointwise")
+        for kind in ("constraint", "initializer", "regularizer")
+    ),
 })
 
 # Without sparsemax, which Keras to 3.15 computes wrongly (its issue 23425), nor threshold, which

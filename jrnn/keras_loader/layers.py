@@ -7,6 +7,11 @@ from jrnn.cells.gru import GRUCell
 from jrnn.cells.lstm import LSTMCell
 from jrnn.cells.simple_rnn import SimpleRNNCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.conv_lstm import parse_conv_lstm
+from jrnn.keras_loader.cudnn import cudnn_cell
+from jrnn.keras_loader.merge_layers import MERGE_LAYERS
+from jrnn.keras_loader.spatial_layers import SPATIAL_LAYERS
+from jrnn.keras_loader.value_layers import VALUE_LAYERS
 from jrnn.model.basic import (
     ActivationLayer,
     Dense,
@@ -22,14 +27,16 @@ from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Recurrent
 
 
-def _simple_rnn(config: Config) -> SimpleRNNCell:
+def simple_rnn_cell(config: Config) -> SimpleRNNCell:
+    """Returns the cell of a ``SimpleRNN`` or ``SimpleRNNCell``."""
     return SimpleRNNCell(
         activation=config.activation("activation", default="tanh"),
         use_bias=config.flag("use_bias", default=True),
     )
 
 
-def _gru(config: Config) -> GRUCell:
+def gru_cell(config: Config) -> GRUCell:
+    """Returns the cell of a ``GRU`` or ``GRUCell``."""
     return GRUCell(
         activation=config.activation("activation", default="tanh"),
         recurrent_activation=_gates(config),
@@ -38,7 +45,8 @@ def _gru(config: Config) -> GRUCell:
     )
 
 
-def _lstm(config: Config) -> LSTMCell:
+def lstm_cell(config: Config) -> LSTMCell:
+    """Returns the cell of an ``LSTM`` or ``LSTMCell``."""
     return LSTMCell(
         activation=config.activation("activation", default="tanh"),
         recurrent_activation=_gates(config),
@@ -52,29 +60,51 @@ def _gates(config: Config) -> Any:
     )
 
 
+def _conv_lstm(rank: int) -> Callable[[Config], Recurrent]:
+    def parse(config: Config) -> Recurrent:
+        options = loop_options(config)
+        if config.writer.major < 3:  # tf.keras does not hand this option to its loop
+            options["zero_output_for_mask"] = False
+        return Recurrent(
+            **config.base(),
+            cell=parse_conv_lstm(config, rank),
+            units=config.size("filters", "nb_filter"),
+            **options,
+        )
+
+    return parse
+
+
 def _recurrent(make_cell: Callable[[Config], Any]) -> Callable[[Config], Recurrent]:
     def parse(config: Config) -> Recurrent:
-        unroll = config.flag("unroll", default=False)
-        go_backwards = config.flag("go_backwards", default=False)
-        zero_output = config.flag("zero_output_for_mask", default=False)
-        if config.get("num_constants"):
-            raise config.error("it takes constants, which only custom cells use")
         return Recurrent(
             **config.base(),
             cell=make_cell(config),
             units=config.size("units", "output_dim"),
-            return_sequences=config.flag("return_sequences", default=False),
-            return_state=config.flag("return_state", default=False),
-            go_backwards=go_backwards,
-            stateful=config.flag("stateful", default=False),
-            unroll=unroll,
-            time_major=config.flag("time_major", default=False),
-            zero_output_for_mask=zero_output and config.writer.honours_zero_output(unroll),
-            masked_start=config.writer.masked_start(unroll),
-            zeroes_mirrored_steps=config.writer.zeroes_mirrored_steps(unroll, go_backwards),
+            **loop_options(config),
         )
 
     return parse
+
+
+def loop_options(config: Config) -> dict[str, Any]:
+    """Returns the arguments that every layer with a loop takes."""
+    unroll = config.flag("unroll", default=False)
+    go_backwards = config.flag("go_backwards", default=False)
+    zero_output = config.flag("zero_output_for_mask", default=False)
+    if config.get("num_constants"):
+        raise config.error("it takes constants, which only custom cells use")
+    return {
+        "return_sequences": config.flag("return_sequences", default=False),
+        "return_state": config.flag("return_state", default=False),
+        "go_backwards": go_backwards,
+        "stateful": config.flag("stateful", default=False),
+        "unroll": unroll,
+        "time_major": config.flag("time_major", default=False),
+        "zero_output_for_mask": zero_output and config.writer.honours_zero_output(unroll),
+        "masked_start": config.writer.masked_start(unroll),
+        "zeroes_mirrored_steps": config.writer.zeroes_mirrored_steps(unroll, go_backwards),
+    }
 
 
 def _dense(config: Config) -> Dense:
@@ -120,14 +150,16 @@ def _reshape(config: Config) -> Reshape:
     shape = config.sizes("target_shape", smallest=-1)
     if shape.count(-1) > 1:
         raise config.error(f"target_shape {shape} leaves more than one size open")
-    return Reshape(**config.base(), target_shape=shape)
+    return Reshape(
+        **config.base(), target_shape=shape, keeps_mask=config.writer.same_array_keeps_mask
+    )
 
 
 def _permute(config: Config) -> Permute:
     dims = config.sizes("dims", smallest=1)
     if sorted(dims) != list(range(1, len(dims) + 1)):
         raise config.error(f"dims {dims} are no order of the axes 1 to {len(dims)}")
-    return Permute(**config.base(), dims=dims)
+    return Permute(**config.base(), dims=dims, keeps_mask=config.writer.same_array_keeps_mask)
 
 
 def _repeat_vector(config: Config) -> RepeatVector:
@@ -138,20 +170,28 @@ LAYERS: dict[str, Callable[[Config], Layer]] = {
     "Activation": _activation,
     "ActivityRegularization": _identity,
     "AlphaDropout": _identity,
+    "ConvLSTM1D": _conv_lstm(1),
+    "ConvLSTM2D": _conv_lstm(2),
+    "ConvLSTM3D": _conv_lstm(3),
+    "CuDNNGRU": _recurrent(cudnn_cell),
+    "CuDNNLSTM": _recurrent(cudnn_cell),
     "Dense": _dense,
     "Dropout": _identity,
     "Embedding": _embedding,
     "Flatten": _flatten,
-    "GRU": _recurrent(_gru),
+    "GRU": _recurrent(gru_cell),
     "GaussianDropout": _identity,
     "GaussianNoise": _identity,
-    "LSTM": _recurrent(_lstm),
+    "LSTM": _recurrent(lstm_cell),
     "Masking": _masking,
     "Permute": _permute,
     "RepeatVector": _repeat_vector,
     "Reshape": _reshape,
-    "SimpleRNN": _recurrent(_simple_rnn),
+    "SimpleRNN": _recurrent(simple_rnn_cell),
     "SpatialDropout1D": _identity,
     "SpatialDropout2D": _identity,
     "SpatialDropout3D": _identity,
+    **MERGE_LAYERS,
+    **SPATIAL_LAYERS,
+    **VALUE_LAYERS,
 }

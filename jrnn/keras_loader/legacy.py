@@ -7,12 +7,16 @@ from typing import Any
 
 from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, quoted
 from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.more_arrays import frozen_arrays
 from jrnn.keras_loader.read import LegacyWeights, StoredArray
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional
+from jrnn.model.stacked import StackedRecurrent
+
+Share = tuple[Layer, int]  # a layer, and how many of its arrays come next
 
 
 def from_layers(model: Model, weights: LegacyWeights) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def _from_list(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
         )
     if isinstance(layer, TimeDistributed):
         return _from_list(layer.layer, arrays)
-    if isinstance(layer, Model):
+    if isinstance(layer, Model | StackedRecurrent):
         return _from_nested(layer, arrays)
     return fill(layer, arrays)
 
@@ -56,7 +60,7 @@ def _directions(
     backward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("backward")]
     if forward and backward and len(forward) + len(backward) == len(arrays):
         return forward, backward
-    middle = len(expected_arrays(layer.forward)[1])
+    middle = _count(layer.forward)
     first, second = arrays[:middle], arrays[middle:]
     if first and second and _counter(first[0]) > _counter(second[0]):
         return second, first  # Keras 2.0 counts "kernel:0", "kernel_1:0"; forward is made first
@@ -68,34 +72,51 @@ def _counter(array: StoredArray) -> int:
     return int(found[1]) if found else 0
 
 
-def _from_nested(model: Model, arrays: Sequence[StoredArray]) -> dict[str, Any]:
-    """A nested model's one list: all that is trained, however deep it is, then what is frozen."""
-    trained, frozen = _owners(model)
-    own, rest = {}, list(arrays)
-    for layer in trained + frozen:
-        count = _count(layer)
-        own[id(layer)], rest = rest[:count], rest[count:]
+def _from_nested(layer: Model | StackedRecurrent, arrays: Sequence[StoredArray]) -> Any:
+    """One list for many owners: all that is trained, however deep it is, then what is frozen."""
+    trained, frozen = _owners(layer)
+    own: dict[int, list[StoredArray]] = {}
+    rest = list(arrays)
+    for owner, count in trained + frozen:
+        own[id(owner)] = own.get(id(owner), []) + rest[:count]
+        rest = rest[count:]
     if rest:
-        raise KerasFileError(f"layer {model.name!r}: arrays are left over: {listed(rest)}")
-    return _placed(model, own)
+        raise KerasFileError(f"layer {layer.name!r}: arrays are left over: {listed(rest)}")
+    return _placed(layer, own)
 
 
-def _owners(layer: Layer) -> tuple[list[Layer], list[Layer]]:
-    """Returns the layers with arrays inside a layer: those that are trained, and the frozen."""
-    if isinstance(layer, Model):
-        parts = [_owners(inner) for inner in layer.layers]
+def _owners(layer: Layer) -> tuple[list[Share], list[Share]]:
+    """Returns whose arrays stand in a layer's list: first what is trained, then the others."""
+    if isinstance(layer, Model | StackedRecurrent):
+        inside = layer.layers if isinstance(layer, Model) else layer.cells
+        parts = [_owners(inner) for inner in inside]
     elif isinstance(layer, TimeDistributed):
         parts = [_owners(layer.layer)]
     else:
-        parts = [([layer], [])]
-    trained = [owner for part in parts for owner in part[0]]
-    frozen = [owner for part in parts for owner in part[1]]
+        _check_frozen(layer)
+        statistics = frozen_arrays(layer)
+        parts = [([(layer, _count(layer) - statistics)], [(layer, statistics)])]
+    trained = [share for part in parts for share in part[0]]
+    frozen = [share for part in parts for share in part[1]]
     return (trained, frozen) if layer.trainable else ([], trained + frozen)
+
+
+def _check_frozen(layer: Layer) -> None:
+    """Two directions stand in the list as one: they must be trained or frozen as a whole."""
+    for one in (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else ():
+        cells = one.cells if isinstance(one, StackedRecurrent) else ()
+        if len({cell.trainable for cell in cells}) > 1:
+            raise KerasFileError(
+                f"layer {layer.name!r}: some of its cells are frozen, and where their arrays stand "
+                "in a model inside a model cannot be told; save it with all of them trainable"
+            )
 
 
 def _placed(layer: Layer, own: Mapping[int, Sequence[StoredArray]]) -> Any:
     if isinstance(layer, Model):
         return {inner.name: _placed(inner, own) for inner in layer.layers if has_arrays(inner)}
+    if isinstance(layer, StackedRecurrent):
+        return tuple(_placed(cell, own) for cell in layer.cells)
     if isinstance(layer, TimeDistributed):
         return _placed(layer.layer, own)
     return _from_list(layer, own[id(layer)])
@@ -104,4 +125,6 @@ def _placed(layer: Layer, own: Mapping[int, Sequence[StoredArray]]) -> Any:
 def _count(layer: Layer) -> int:
     if isinstance(layer, Bidirectional):
         return _count(layer.forward) + _count(layer.backward)
+    if isinstance(layer, StackedRecurrent):
+        return sum(map(_count, layer.cells))
     return len(expected_arrays(layer)[1])

@@ -58,9 +58,10 @@ class NodeReader:
             return tuple(self._end(found[name]) for name in names), names
         if isinstance(found, list) and found and isinstance(found[0], str):
             found = [found]
-        if not isinstance(found, list) or not found:
+        items = _flat(found) if isinstance(found, list) else []  # states in lists, for each cell
+        if not items:
             raise self.config.error(f"{key} is {found!r:.80}, but a list of tensors is needed")
-        return tuple(self._end(item) for item in found), None
+        return tuple(self._end(item) for item in items), None
 
     def _end(self, item: Any) -> Ref:
         ref = self._ref(self.config, item)
@@ -85,11 +86,13 @@ class NodeReader:
     def _call_of_keras2(self, config: Config, call: Any) -> tuple[Any, ...]:
         if isinstance(call, list) and call and isinstance(call[0], str):
             call = [call]
-        if not isinstance(call, list) or not call:
+        # The states of stacked cells are a list for each cell in tf.keras.
+        items = _flat(call) if isinstance(call, list) else []
+        if not items:
             raise config.error(f"{call!r:.80} stands where a call is needed")
-        inputs = [self._source(config, item) for item in call]
+        inputs = [self._source(config, item) for item in items]
         masks: tuple[Ref | None, ...] = ()
-        for item in call:
+        for item in items:
             kwargs = item[3] if len(item) > 3 else {}
             extra, own_masks = self._keywords(config, kwargs, lambda v: self._source(config, v))
             inputs += extra
@@ -105,7 +108,7 @@ class NodeReader:
             config, call.get("kwargs") or {}, lambda value: self._tensor(config, value)
         )
         # Keras 3 fills in masks for calls with one argument alone, thus none beside states.
-        alone = not states and isinstance(args, list) and len(args) == 1
+        alone = not states and not masks and isinstance(args, list) and len(args) == 1
         return tuple(inputs + states), masks, alone
 
     def _keywords(
@@ -143,26 +146,38 @@ class NodeReader:
         if not isinstance(kwargs, dict) or any(value is not None for value in kwargs.values()):
             raise config.error(f"it is called with {kwargs!r:.80}")
         inputs: list[Ref] = []
-        template: list[Any] = []
-        for value in args:
-            is_tensor = isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-            if is_tensor:
+
+        def argument(value: Any) -> Any:
+            if isinstance(value, list):
+                return tuple(map(argument, value))
+            if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
                 inputs.append(self._tensor(config, value))
-            template.append(TENSOR if is_tensor else _constant(config, value))
-        options: dict[str, Any] = {}
-        if config.kind == "Any":
-            axis = config.get("axis")
-            options["axis"] = tuple(axis) if isinstance(axis, list) else axis
-            options["keepdims"] = config.flag("keepdims", default=False)
-        if config.kind == "Cast":
-            options["dtype"] = config.get("dtype")
-            if options["dtype"] not in CAST_DTYPES:
-                raise config.error(f"it casts to {options['dtype']!r:.80}")
+                return TENSOR
+            return _constant(config, value)
+
+        template = tuple(map(argument, args))
+        options = _options(config)
         config.finish()
         operation = Operation(
-            name=config.name, kind=config.kind, args=tuple(template), options=tuple(options.items())
+            name=config.name, kind=config.kind, args=template, options=tuple(options.items())
         )
         return Node(operation, 0, tuple(inputs))
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """The keyword arguments of an operation."""
+    options: dict[str, Any] = {}
+    if config.kind in ("Any", "Concatenate", "ExpandDims"):
+        axis = config.get("axis")
+        options["axis"] = tuple(axis) if isinstance(axis, list) else axis
+    if config.kind == "Any":
+        options["keepdims"] = config.flag("keepdims", default=False)
+    if config.kind in ("Cast", "ConvertToTensor", "OnesLike", "ZerosLike"):
+        options["dtype"] = config.get("dtype")
+        free = config.kind != "Cast" and options["dtype"] is None
+        if not free and options["dtype"] not in CAST_DTYPES:
+            raise config.error(f"it casts to {options['dtype']!r:.80}")
+    return options
 
 
 def _constant(config: Config, value: Any) -> Any:

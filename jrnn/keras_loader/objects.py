@@ -1,9 +1,11 @@
 """Placing the arrays of the layout of Keras 3: one group for each object, by its path."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from jrnn.keras_loader.arrays import fill, has_arrays, listed, quoted
+from jrnn.keras_loader.cudnn import is_cudnn
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.read import ObjectWeights, StoredArray
 from jrnn.layers.bidirectional import BidirectionalParams
@@ -11,12 +13,13 @@ from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.stacked import StackedRecurrent
 
 
 def from_objects(model: Model, weights: ObjectWeights) -> dict[str, Any]:
     """Returns the parameters with stored arrays as leaves; every array finds its place."""
     objects = dict(weights.objects)
-    params = _from_container(model, weights.container, objects, weights.container)
+    params = _from_model(model, weights.container, objects, weights.container)
     if objects:
         path, arrays = next(iter(objects.items()))
         raise KerasFileError(
@@ -25,14 +28,24 @@ def from_objects(model: Model, weights: ObjectWeights) -> dict[str, Any]:
     return params
 
 
-def _from_container(
+def _from_model(
     model: Model, path: str, objects: dict[str, tuple[StoredArray, ...]], container: str
 ) -> dict[str, Any]:
+    owners = [layer for layer in model.layers if has_arrays(layer)]
+    params = _from_container(owners, path, objects, container)
+    return {layer.name: own for layer, own in zip(owners, params, strict=True)}
+
+
+def _from_container(
+    owners: Sequence[Layer],
+    path: str,
+    objects: dict[str, tuple[StoredArray, ...]],
+    container: str,
+) -> list[Any]:
     """The k-th layer of a class takes the k-th group named after the class."""
     prefix = f"{path}/"
     keys = {key[len(prefix) :].split("/")[0] for key in objects if key.startswith(prefix)}
-    params = {}
-    owners = [layer for layer in model.layers if has_arrays(layer)]
+    params: dict[int, Any] = {}
     for kind in dict.fromkeys(layer.kind for layer in owners):
         layers = [layer for layer in owners if layer.kind == kind]
         pattern = re.compile(rf"{_snake_case(kind)}(?:_(\d+))?")
@@ -45,8 +58,8 @@ def _from_container(
                 f"needs them for {len(layers)}: {quoted(layer.name for layer in layers)}"
             )
         for layer, (_, key) in zip(layers, found, strict=True):
-            params[layer.name] = _from_object(layer, prefix + key, objects, container)
-    return params
+            params[id(layer)] = _from_object(layer, prefix + key, objects, container)
+    return [params[id(owner)] for owner in owners]
 
 
 def _from_object(
@@ -60,8 +73,11 @@ def _from_object(
     if isinstance(layer, TimeDistributed):
         return _from_object(layer.layer, f"{path}/layer", objects, container)
     if isinstance(layer, Model):
-        return _from_container(layer, f"{path}/{container}", objects, container)
-    return fill(layer, objects.pop(f"{path}/cell" if isinstance(layer, Recurrent) else path, ()))
+        return _from_model(layer, f"{path}/{container}", objects, container)
+    if isinstance(layer, StackedRecurrent):
+        return tuple(_from_container(layer.cells, f"{path}/cell/cells", objects, container))
+    inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
+    return fill(layer, objects.pop(path + inside, ()))
 
 
 def _snake_case(name: str) -> str:

@@ -4,6 +4,7 @@ import graphlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from jrnn.keras_loader.cells import parse_rnn
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.layers import LAYERS
@@ -45,32 +46,54 @@ def parse_layer(entry: Any, writer: Writer) -> Layer:
     return layer
 
 
-WRAPPERS = {"Bidirectional": parse_bidirectional, "TimeDistributed": parse_time_distributed}
+WRAPPERS = {
+    "Bidirectional": parse_bidirectional,
+    "RNN": parse_rnn,
+    "TimeDistributed": parse_time_distributed,
+}
 
 
 def _sequential(config: Config, entries: list) -> Model:
     first = Config(entries[0], config.writer)
+    before: list[Model] = []
     if first.kind == "InputLayer":
-        spec, entries = _input(first), entries[1:]
+        inputs, entries = (_input(first),), entries[1:]
+    elif first.kind == "Merge" and first.values.get("layers"):
+        before, merge = _branches(first)
+        inputs = tuple(spec for branch in before for spec in branch.inputs)
+        entries = [merge, *entries[1:]]
     else:
-        spec = _first_input(first)
-    layers = tuple(
-        parse_layer(_named(entry, k), config.writer) for k, entry in enumerate(entries, 1)
-    )
-    _check_names(config, [spec.name, *(layer.name for layer in layers)])
-    nodes, previous = [], Ref(spec.name)
-    for layer in layers:
-        nodes.append(Node(layer, 0, (previous,)))
-        previous = Ref(layer.name)
+        inputs = (_first_input(first),)
+    layers = [layer for branch in before for layer in branch.layers]
+    nodes = [node for branch in before for node in branch.nodes]
+    previous = tuple(branch.outputs[0] for branch in before) or (Ref(inputs[0].name),)
+    for k, entry in enumerate(entries, 1):
+        layers.append(parse_layer(_named(entry, k), config.writer))
+        nodes.append(Node(layers[-1], 0, previous))
+        previous = (Ref(layers[-1].name),)
+    _check_names(config, [one.name for one in (*inputs, *layers)])
     return Model(
         name=config.name,
         kind=config.kind,
         trainable=config.values.get("trainable") is not False,
-        inputs=(spec,),
+        inputs=inputs,
         nodes=tuple(nodes),
-        outputs=(previous,),
-        layers=layers,
+        outputs=previous,
+        layers=tuple(layers),
     )
+
+
+def _branches(merge: Config) -> tuple[list[Model], dict]:
+    """Keras 1: the models that a Sequential starts by merging, and the merge itself.
+
+    Keras saves their layers as if they were the Sequential's own.
+    """
+    found = merge.values["layers"]
+    if not isinstance(found, list):
+        raise merge.error(f"its layers are {found!r:.80}, but a list of models is needed")
+    branches = [parse_model(_named(entry, k), merge.writer) for k, entry in enumerate(found, 1)]
+    values = {key: value for key, value in merge.values.items() if key != "layers"}
+    return branches, {**merge.entry, "config": values}
 
 
 def _named(entry: Any, position: int) -> Any:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.writer import Writer
 from jrnn.model.basic import TimeDistributed
@@ -50,6 +51,8 @@ def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:
 
 
 def _zeroing(layer: Recurrent, writer: Writer) -> Recurrent:
+    if isinstance(layer.cell, ConvLSTMCell) and writer.major < 3:
+        return layer  # tf.keras does not hand this option to its loop
     zeroes = layer.return_sequences and writer.honours_zero_output(layer.unroll)
     return dataclasses.replace(layer, zero_output_for_mask=zeroes)
 

@@ -39,9 +39,24 @@ class Writer:
         return "hard_sigmoid" if self.version < (2, 3, 0) else "sigmoid"
 
     @property
+    def conv_gate_activation(self) -> str:
+        """Default gate activation of ConvLSTM layers where a config has none."""
+        return "sigmoid" if self.major >= 3 else "hard_sigmoid"
+
+    @property
     def reset_after(self) -> bool:
         """Default of GRU's ``reset_after`` where a config has none."""
         return self.major >= 3 or (self.tf and self.version >= (2, 2, 5))
+
+    @property
+    def reverses_stacked_states(self) -> bool:
+        """Whether the states of stacked cells come and go with the highest cell's first."""
+        return not self.tf and self.version < (2, 2, 3)
+
+    @property
+    def has_reverse_state_order(self) -> bool:
+        """Whether a stack of cells can be told to."""
+        return not self.tf and (2, 2, 3) <= self.version < (3, 0, 0)
 
     @property
     def backward_is_negated(self) -> bool:
@@ -74,6 +89,37 @@ class Writer:
     def mask_leaves_time_distributed(self) -> bool:
         """Whether the mask of TimeDistributed's layer goes on, or else the incoming one."""
         return self.mask_enters_time_distributed and self.major < 3
+
+    @property
+    def mask_rule(self) -> Literal["all", "any", "none"]:
+        """Whether merged steps count where all masks say so, or any does; "none" drops them."""
+        if self.major < 3:
+            return "all"
+        return "any" if self.mask_leaves_list else "none"
+
+    @property
+    def mask_leaves_list(self) -> bool:
+        """Whether layers called on a list of tensors put out a mask."""
+        return not (3, 0, 0) <= self.version < (3, 4, 0)
+
+    @property
+    def mask_enters_average(self) -> bool:
+        """Whether GlobalAveragePooling1D leaves masked steps out."""
+        return self.version >= (2, 2, 3)
+
+    @property
+    def softmax_zeroes_masked(self) -> bool:
+        """Whether the Softmax layer gives nothing to what is masked where everything is."""
+        return self.version >= (3, 10, 0)
+
+    @property
+    def same_array_keeps_mask(self) -> bool:
+        """Whether Reshape and Permute that change nothing pass the mask: JAX returns x itself."""
+        return self.major >= 3 and self.backend == "jax"
+
+    def smallest_length(self, of_keras3: float) -> float:
+        """Returns the length below which a vector is not made one of length 1."""
+        return of_keras3 if self.major >= 3 else 1e-6
 
     def honours_zero_output(self, unroll: bool) -> bool:
         """Whether ``zero_output_for_mask`` acts (Keras 3 on JAX ignores it when unrolled)."""

@@ -95,9 +95,15 @@ class Flatten(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reshape(Layer):
-    """Another shape for all axes but the batch's; the mask ends here."""
+    """Another shape for all axes but the batch's; the mask ends here.
+
+    Attributes:
+        target_shape: The sizes; one of them may be -1, for whatever is left.
+        keeps_mask: Whether the mask passes where the shape stays the same (Keras 3 on JAX).
+    """
 
     target_shape: tuple[int, ...]
+    keeps_mask: bool = False
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns [B, *target_shape]; one size may be -1."""
@@ -105,18 +111,27 @@ class Reshape(Layer):
         known = math.prod(size for size in self.target_shape if size != -1)
         rest = math.prod(x.shape[1:]) // known if known else 0
         target = tuple(rest if size == -1 else size for size in self.target_shape)
-        return Result((x.reshape(x.shape[0], *target),), (None,))
+        same = self.keeps_mask and target == x.shape[1:]
+        return Result((x.reshape(x.shape[0], *target),), (masks[0] if same else None,))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Permute(Layer):
-    """Axes in another order, counted from 1 after the batch; the mask ends here."""
+    """Axes in another order; the mask ends here.
+
+    Attributes:
+        dims: The axes in the new order, counted from 1 after the batch.
+        keeps_mask: Whether the mask passes where the order stays the same (Keras 3 on JAX).
+    """
 
     dims: tuple[int, ...]
+    keeps_mask: bool = False
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns the transposed input."""
-        return Result((jnp.transpose(inputs[0], (0, *self.dims)),), (None,))
+        same = self.keeps_mask and list(self.dims) == sorted(self.dims)
+        y = jnp.transpose(inputs[0], (0, *self.dims))
+        return Result((y,), (masks[0] if same else None,))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Operations that Keras 3 writes as nodes of a functional model's graph."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,15 +27,30 @@ def _cast(x: jax.Array, dtype: str) -> jax.Array:
     return x.astype(jax.dtypes.canonicalize_dtype(dtype))
 
 
+def _as_is(x: jax.Array, dtype: str | None) -> jax.Array:
+    return x if dtype is None else _cast(x, dtype)
+
+
+def _ones_like(x: jax.Array, dtype: str | None) -> jax.Array:
+    return jnp.ones_like(x, dtype=dtype and jax.dtypes.canonicalize_dtype(dtype))
+
+
+def _zeros_like(x: jax.Array, dtype: str | None) -> jax.Array:
+    return jnp.zeros_like(x, dtype=dtype and jax.dtypes.canonicalize_dtype(dtype))
+
+
 OPERATIONS: dict[str, Callable[..., jax.Array]] = {
     "Abs": jnp.abs,
     "Absolute": jnp.abs,
     "Add": jnp.add,
     "Any": jnp.any,
     "Cast": _cast,
+    "Concatenate": jnp.concatenate,
+    "ConvertToTensor": _as_is,
     "Divide": jnp.divide,
     "Equal": jnp.equal,
     "Exp": jnp.exp,
+    "ExpandDims": jnp.expand_dims,
     "GetItem": _get_item,
     "Greater": jnp.greater,
     "GreaterEqual": jnp.greater_equal,
@@ -50,6 +65,7 @@ OPERATIONS: dict[str, Callable[..., jax.Array]] = {
     "Multiply": jnp.multiply,
     "Negative": jnp.negative,
     "NotEqual": jnp.not_equal,
+    "OnesLike": _ones_like,
     "Power": jnp.power,
     "Relu": jax.nn.relu,
     "Sigmoid": jax.nn.sigmoid,
@@ -58,6 +74,7 @@ OPERATIONS: dict[str, Callable[..., jax.Array]] = {
     "Subtract": jnp.subtract,
     "Tanh": jnp.tanh,
     "TrueDivide": jnp.true_divide,
+    "ZerosLike": _zeros_like,
 }
 
 
@@ -69,6 +86,13 @@ class _Tensor:
 
 
 TENSOR = _Tensor()
+
+
+def _filled(arg: Any, tensors: Iterator[jax.Array]) -> Any:
+    """Returns an argument with tensors in their places, in tuples too."""
+    if type(arg) is tuple:
+        return tuple(_filled(item, tensors) for item in arg)
+    return next(tensors) if arg is TENSOR else arg
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,5 +114,5 @@ class Operation(Layer):
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns the function's value; no mask passes."""
         tensors = iter(inputs)
-        args = [next(tensors) if arg is TENSOR else arg for arg in self.args]
+        args = _filled(self.args, tensors)
         return Result((OPERATIONS[self.kind](*args, **dict(self.options)),), (None,))

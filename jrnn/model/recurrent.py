@@ -49,7 +49,7 @@ class Recurrent(Layer):
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
         """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
-        x, mask, time_axis = inputs[0], steps_of(masks[0]), 0 if self.time_major else 1
+        x, mask, time_axis = inputs[0], self._steps(masks[0]), 0 if self.time_major else 1
         if len(inputs) > 1:
             state = self._state(params, x, inputs[1:])
         repeats_state = mask is not None and state is not None and self.masked_start == "state"
@@ -63,23 +63,34 @@ class Recurrent(Layer):
             time_major=self.time_major,
             return_sequences=self.return_sequences,
             masked_output="repeat",
-            initial_output=jax.tree.leaves(state)[0] if repeats_state else None,
+            initial_output=self._output_of(state) if repeats_state else None,
         )
         if self.return_sequences and self.go_backwards:
             y = jnp.flip(y, time_axis)
         if self.zero_output_for_mask and mask is not None:
-            y = self._zero_masked(y, mask, time_axis)
-        outputs = (y, *jax.tree.leaves(state)) if self.return_state else (y,)
+            y = self._at_masked(y, mask, time_axis, jnp.zeros_like(y))
+        states = jax.tree.leaves(self._ordered(state)) if self.return_state else []
+        outputs = (y, *states)
         output_masks = (mask if self.return_sequences else None, *[None] * (len(outputs) - 1))
         return Result(outputs, output_masks, state if self.stateful else None)
 
-    def _zero_masked(self, y: jax.Array, mask: jax.Array, time_axis: int) -> jax.Array:
-        """Returns the output, in the order computed, with zeros where the mask says."""
+    def _at_masked(self, y: jax.Array, mask: jax.Array, time_axis: int, other: Any) -> jax.Array:
+        """Returns the output, in the order computed, replaced at the masked steps."""
         mirrored = self.zeroes_mirrored_steps and self.return_sequences
         counts = jnp.flip(mask, time_axis) if self.go_backwards and not mirrored else mask
         if not self.return_sequences:
             counts = jnp.take(counts, -1, axis=time_axis)
-        return jnp.where(counts[..., None], y, jnp.zeros_like(y))
+        counts = counts.reshape(*counts.shape, *[1] * (y.ndim - counts.ndim))
+        return jnp.where(counts, y, other)
+
+    def _steps(self, mask: Mask) -> Mask:
+        """Returns the mask of steps; Keras has none for an image of which a part counts."""
+        if mask is not None and mask.ndim > 2 and getattr(self.cell, "feature_ndim", 1) > 1:
+            raise ValueError(
+                f"its mask has shape {mask.shape}, but {self.kind} needs one of steps [B, T]; "
+                "mask the steps before they become images"
+            )
+        return steps_of(mask)
 
     def _state(self, params: Any, x: jax.Array, leaves: Sequence[jax.Array]) -> Any:
         """Returns the cell's state type filled with its leaves in order."""
@@ -87,13 +98,21 @@ class Recurrent(Layer):
         fresh = jax.eval_shape(
             lambda: self.cell.initial_state(params, self.cell.project(params, step))
         )
-        structure = jax.tree.structure(fresh)
+        structure = jax.tree.structure(self._ordered(fresh))
         if structure.num_leaves != len(leaves):
             raise ValueError(
                 f"layer {self.name!r}: got {len(leaves)} initial states, but its cell has "
                 f"{structure.num_leaves}"
             )
-        return jax.tree.unflatten(structure, leaves)
+        return self._ordered(jax.tree.unflatten(structure, leaves))
+
+    def _ordered(self, state: Any) -> Any:
+        """Returns a state with its parts in Keras's order, or such a one as the cell has it."""
+        return state
+
+    def _output_of(self, state: Any) -> jax.Array:
+        """Returns the output of the step that left a state."""
+        return jax.tree.leaves(state)[0]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

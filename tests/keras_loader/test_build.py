@@ -54,7 +54,7 @@ WRONG = [
     ("kernel", 0, ()),
     ("recurrent_kernel", 1, (3, 20)),
     ("recurrent_kernel", 1, (20, 5)),
-    ("bias", 2, (40,)),
+    ("bias", 2, (60,)),
     ("bias", 2, (2, 20)),
     ("bias", 2, (15,)),
 ]

@@ -24,6 +24,8 @@ FILES = (
     "keras-3.15-jax/nested_timedistributed_model.keras",
     "keras-3.15-jax/seq2seq_masked.keras",
     "keras-3.15-jax/bidir_initial_state.keras",
+    "keras-3.15-jax/stacked_cells_state.keras",
+    "keras-2.3.1/cudnn_bidirectional.h5",
 )
 SLOWEST = 5.0  # seconds; a load takes some milliseconds
 

@@ -11,13 +11,16 @@ from tests.keras_entries import KERAS2, KERAS3, TF2, WRITERS, entry, sequential
 
 def layer(kind: str, **options) -> dict:
     """A layer of any kind with what it needs, and more."""
-    recurrent = kind in ("LSTM", "GRU", "SimpleRNN", "Dense")
+    recurrent = kind in ("LSTM", "GRU", "SimpleRNN", "Dense", "CuDNNLSTM", "CuDNNGRU")
     wanted = {
         **({"units": 2} if recurrent else {}),
         **({"input_dim": 3, "output_dim": 2} if kind == "Embedding" else {}),
         **({"n": 2} if kind == "RepeatVector" else {}),
         **({"dims": [1]} if kind == "Permute" else {}),
         **({"target_shape": [2]} if kind == "Reshape" else {}),
+        **({"axes": 1} if kind == "Dot" else {}),
+        **({"filters": 4} if "Conv" in kind and "Depthwise" not in kind else {}),
+        **({"kernel_size": [3] * int(kind[-2])} if "Conv" in kind else {}),
     }
     return entry(kind, name="my_layer", **{**wanted, **options})
 

@@ -1,0 +1,62 @@
+"""Activations with parameters, or with options of their own."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.model.layer import Layer, Result
+
+
+class PReLUParams(NamedTuple):
+    """Parameters of a PReLU layer."""
+
+    alpha: jax.Array  # the input's shape without the batch, 1 on shared axes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PReLU(Layer):
+    """A ReLU whose slope below zero is learnt.
+
+    Attributes:
+        shared_axes: Axes along which the slope is the same, the batch's being 0.
+    """
+
+    shared_axes: tuple[int, ...] = ()
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns ``x`` where it is positive, else ``alpha * x``; the mask passes through."""
+        x = inputs[0]
+        if params.alpha.ndim != x.ndim - 1:
+            raise ValueError(
+                f"alpha has shape {params.alpha.shape}, but inputs {x.shape} need {x.ndim - 1} axes"
+            )
+        return Result((jax.nn.relu(x) - params.alpha * jax.nn.relu(-x),), (masks[0],))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Softmax(Layer):
+    """Shares that add up to one; what is masked has none.
+
+    Attributes:
+        axis: The axes that one sum runs over.
+        zeroes_masked: Whether masked elements are zero even where all are masked; otherwise they
+            share equally there.
+    """
+
+    axis: tuple[int, ...] = (-1,)
+    zeroes_masked: bool = True
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns the shares; the mask, which broadcasts against the input, passes through."""
+        x, mask = inputs[0], masks[0]
+        if mask is None:
+            return Result((jax.nn.softmax(x, axis=self.axis),), (None,))
+        if jnp.broadcast_shapes(mask.shape, x.shape) != x.shape:
+            raise ValueError(f"the mask has shape {mask.shape}, which does not fit {x.shape}")
+        lowest = -3e4 if x.dtype == jnp.float16 else -1e9
+        shares = jax.nn.softmax(jnp.where(mask, x, lowest), axis=self.axis)
+        if self.zeroes_masked:
+            shares = jnp.where(mask, shares, 0)
+        return Result((shares,), (mask,))
