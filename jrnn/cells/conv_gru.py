@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
+from jrnn.activations import Activation
 from jrnn.cells.base import check_bias, check_type
 from jrnn.cells.convolution import ConvCell
-from jrnn.cells.gates import gru_gates, gru_reset
+from jrnn.cells.gates import gru_after, gru_before
 
 
 class ConvGRUParams(NamedTuple):
@@ -92,12 +93,8 @@ class ConvGRUCell(ConvCell):
         inner_update, inner_reset, inner_candidate = self._split(inner, 3)
         update, reset, candidate = self._split(z, 3)
         update, reset = update + inner_update, reset + inner_reset
-        activation = activations.get(self.activation)
-        if activation is activations.tanh and self._sigmoid_gates():
-            return gru_gates(update, reset, candidate, inner_candidate, hidden)
-        gate = activations.get(self.recurrent_activation)
-        update, candidate = gate(update), activation(candidate + gate(reset) * inner_candidate)
-        return update * hidden + (1 - update) * candidate
+        activation, gate = self._activations()
+        return gru_after(activation, gate, update, reset, candidate, inner_candidate, hidden)
 
     def _reset_before(self, params: ConvGRUParams, hidden: jax.Array, z: jax.Array) -> jax.Array:
         width = 2 * params.recurrent_kernel.shape[-2]
@@ -105,17 +102,14 @@ class ConvGRUCell(ConvCell):
         inner_update, inner_reset = self._split(self._of_state(gate_kernel, hidden), 2)
         update, reset, candidate = self._split(z, 3)
         update, reset = update + inner_update, reset + inner_reset
-        if self._sigmoid_gates():
-            update, kept = gru_reset(update, reset, hidden)
-        else:
-            gate = activations.get(self.recurrent_activation)
-            update, kept = gate(update), gate(reset) * hidden
+        activation, gate = self._activations()
+        update, kept = gru_before(gate, update, reset, hidden)
         candidate = candidate + self._of_state(candidate_kernel, kept)
-        candidate = activations.get(self.activation)(candidate)
+        candidate = activation(candidate)
         return update * hidden + (1 - update) * candidate
 
-    def _sigmoid_gates(self) -> bool:
-        return activations.get(self.recurrent_activation) is activations.sigmoid
+    def _activations(self) -> tuple[Activation, Activation]:
+        return activations.get(self.activation), activations.get(self.recurrent_activation)
 
     def _bias_shape(self, width: int) -> tuple[int, ...]:
         return (2, width) if self.reset_after else (width,)

@@ -1,6 +1,6 @@
-"""The gates of LSTM and GRU with their default activations: one tanh over all of them.
+"""The gates of LSTM and GRU, with rules of their own for the default activations.
 
-``sigmoid(x) = tanh(x / 2) / 2 + 1/2`` exactly, so that sigmoid and tanh gates are one pass over one
+``sigmoid(x) = tanh(x / 2) / 2 + 1/2`` exactly, so that all gates of an LSTM are one tanh over one
 array, with constants scaling its columns. The derivatives are given in the form in which a loop
 needs the least: one coefficient for each pair of a pre-activation and what it moves.
 """
@@ -8,6 +8,9 @@ needs the least: one coefficient for each pair of a pre-activation and what it m
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jrnn import activations
+from jrnn.activations import Activation
 
 
 def _packed(pre: jax.Array, kinds: str) -> list[jax.Array]:
@@ -96,3 +99,28 @@ def _gru_reset_jvp(primals, tangents):
     from_update, from_reset = update * (1 - update), hidden * reset * (1 - reset)
     d_kept = reset * d_hidden + from_reset * d_reset
     return (update, reset * hidden), (from_update * d_update, d_kept)
+
+
+def gru_after(
+    activation: Activation,
+    gate: Activation,
+    update: jax.Array,
+    reset: jax.Array,
+    candidate: jax.Array,
+    inner: jax.Array,
+    hidden: jax.Array,
+) -> jax.Array:
+    """Returns ``gru_gates`` for any activations."""
+    if activation is activations.tanh and gate is activations.sigmoid:
+        return gru_gates(update, reset, candidate, inner, hidden)
+    update, candidate = gate(update), activation(candidate + gate(reset) * inner)
+    return update * hidden + (1 - update) * candidate
+
+
+def gru_before(
+    gate: Activation, update: jax.Array, reset: jax.Array, hidden: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns ``gru_reset`` for any gate activation."""
+    if gate is activations.sigmoid:
+        return gru_reset(update, reset, hidden)
+    return gate(update), gate(reset) * hidden

@@ -18,7 +18,7 @@ from jrnn.cells.base import (
     check_type,
     zeros,
 )
-from jrnn.cells.gates import gru_gates, gru_reset
+from jrnn.cells.gates import gru_after, gru_before
 from jrnn.initializers import Initializer
 
 
@@ -125,28 +125,21 @@ class GRUCell(Cell):
             inner = inner + params.bias[1]
         inner_update, inner_reset, inner_candidate = jnp.split(inner, 3, axis=-1)
         update, reset, candidate = z[0] + inner_update, z[1] + inner_reset, z[2]
-        activation = activations.get(self.activation)
-        if activation is activations.tanh and self._sigmoid_gates():
-            return gru_gates(update, reset, candidate, inner_candidate, hidden)
-        gate = activations.get(self.recurrent_activation)
-        update, candidate = gate(update), activation(candidate + gate(reset) * inner_candidate)
-        return update * hidden + (1 - update) * candidate
+        activation, gate = self._activations()
+        return gru_after(activation, gate, update, reset, candidate, inner_candidate, hidden)
 
     def _reset_before(self, params: GRUParams, hidden: jax.Array, z) -> jax.Array:
         split = 2 * params.recurrent_kernel.shape[0]
         gate_kernel, candidate_kernel = jnp.split(params.recurrent_kernel, [split], axis=-1)
         update, reset = jnp.split(hidden @ gate_kernel, 2, axis=-1)
         update, reset = z[0] + update, z[1] + reset
-        if self._sigmoid_gates():
-            update, kept = gru_reset(update, reset, hidden)
-        else:
-            gate = activations.get(self.recurrent_activation)
-            update, kept = gate(update), gate(reset) * hidden
-        candidate = activations.get(self.activation)(z[2] + kept @ candidate_kernel)
+        activation, gate = self._activations()
+        update, kept = gru_before(gate, update, reset, hidden)
+        candidate = activation(z[2] + kept @ candidate_kernel)
         return update * hidden + (1 - update) * candidate
 
-    def _sigmoid_gates(self) -> bool:
-        return activations.get(self.recurrent_activation) is activations.sigmoid
+    def _activations(self) -> tuple[Activation, Activation]:
+        return activations.get(self.activation), activations.get(self.recurrent_activation)
 
     def _bias_shape(self, units: int) -> tuple[int, ...]:
         return (2, 3 * units) if self.reset_after else (3 * units,)

@@ -8,7 +8,7 @@ from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams
 from jrnn.cells.gru import GRUCell, GRUParams
 from jrnn.cells.lstm import LSTMCell, LSTMParams
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams
-from jrnn.keras_loader.conv_lstm import turned
+from jrnn.keras_loader.conv_lstm import cross_correlations
 from jrnn.keras_loader.cudnn import plain
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.keras1 import packed
@@ -83,7 +83,7 @@ def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
     params_type, shapes = expected_arrays(layer)
     if isinstance(layer, Recurrent | OneOfStack):
         if isinstance(layer.cell, ConvLSTMCell):
-            arrays = turned(layer.cell, arrays)
+            arrays = cross_correlations(layer.cell, arrays)
         arrays = plain(layer, packed(layer.name, arrays, len(shapes)))
     arrays = as_convolved(layer, arrays)
     if params_type is None or len(arrays) != len(shapes):

@@ -1,15 +1,11 @@
 """ConvLSTM1D, 2D and 3D: their configs -> cells, and their arrays -> jrnn's layout."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.options import channels_first, choice, sizes
-from jrnn.keras_loader.read import StoredArray
+from jrnn.keras_loader.stored_array import StoredArray, turned
 
 _KERAS1_ARRAYS = 12  # W, U and b of four gates, each for itself
 
@@ -41,36 +37,7 @@ def parse_conv_lstm(config: Config, rank: int) -> ConvLSTMCell:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class TurnedArray:
-    """A stored array with its axes in another order and some of them reversed."""
-
-    source: StoredArray
-    order: tuple[int, ...]
-    reversed_axes: tuple[int, ...] = ()
-
-    @property
-    def path(self) -> str:
-        """Where the array lies."""
-        return self.source.path
-
-    @property
-    def dtype(self) -> str:
-        """The stored dtype."""
-        return self.source.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The turned shape."""
-        return tuple(self.source.shape[axis] for axis in self.order)
-
-    def read(self) -> np.ndarray:
-        """Returns the turned array."""
-        turned = np.transpose(self.source.read(), self.order)
-        return np.ascontiguousarray(np.flip(turned, self.reversed_axes))
-
-
-def turned(cell: ConvLSTMCell, arrays: Sequence[StoredArray]) -> Sequence[Any]:
+def cross_correlations(cell: ConvLSTMCell, arrays: Sequence[StoredArray]) -> Sequence[StoredArray]:
     """Returns a ConvLSTM's arrays with kernels [*K, C, G] of cross-correlations.
 
     Keras 1 stored those of "th" ordering as [G, C, *K]. Theano flips kernels when it convolves.
@@ -81,9 +48,6 @@ def turned(cell: ConvLSTMCell, arrays: Sequence[StoredArray]) -> Sequence[Any]:
         order = (*range(2, axes), 1, 0)
     if cell.same_rule == "theano":
         flipped = tuple(range(cell.rank))
-    if order == tuple(range(axes)) and not flipped:
-        return arrays
     return [
-        TurnedArray(array, order, flipped) if len(array.shape) == axes else array
-        for array in arrays
+        turned(array, order, flipped) if len(array.shape) == axes else array for array in arrays
     ]

@@ -1,6 +1,5 @@
 """CuDNNLSTM and CuDNNGRU: an LSTM and a GRU whose arrays lie as NVIDIA's cuDNN takes them."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from jrnn.cells.gru import GRUCell
 from jrnn.cells.lstm import LSTMCell
 from jrnn.keras_loader.config import Config
-from jrnn.keras_loader.read import StoredArray
+from jrnn.keras_loader.stored_array import StoredArray, converted
 from jrnn.model.layer import Layer
 
 _GATES = {"CuDNNGRU": 3, "CuDNNLSTM": 4, "GRU": 3, "LSTM": 4}
@@ -26,30 +25,7 @@ def is_cudnn(layer: Layer) -> bool:
     return layer.kind in ("CuDNNGRU", "CuDNNLSTM")
 
 
-@dataclasses.dataclass(frozen=True)
-class ConvertedArray:
-    """A stored array in another layout."""
-
-    source: StoredArray
-    shape: tuple[int, ...]
-    convert: Callable[[np.ndarray], np.ndarray]
-
-    @property
-    def path(self) -> str:
-        """Where the source lies."""
-        return self.source.path
-
-    @property
-    def dtype(self) -> str:
-        """The source's dtype."""
-        return self.source.dtype
-
-    def read(self) -> np.ndarray:
-        """Returns the converted array."""
-        return self.convert(self.source.read())
-
-
-def plain(layer: Layer, arrays: Sequence[StoredArray]) -> Sequence:
+def plain(layer: Layer, arrays: Sequence[StoredArray]) -> Sequence[StoredArray]:
     """Returns kernel, recurrent kernel and bias as an LSTM or a GRU has them.
 
     What layout they have shows in the length of the bias alone. Keras goes by that, too, and takes
@@ -65,12 +41,12 @@ def plain(layer: Layer, arrays: Sequence[StoredArray]) -> Sequence:
     if bias.shape != (2 * width,) or recurrent.shape != (width // gates, width):
         return arrays
     if gates == 3:
-        one_bias = ConvertedArray(bias, (2, width), lambda b: b.reshape(2, width))
+        one_bias = converted(bias, (2, width), lambda b: b.reshape(2, width))
     else:
-        one_bias = ConvertedArray(bias, (width,), lambda b: b[:width] + b[width:])
+        one_bias = converted(bias, (width,), lambda b: b[:width] + b[width:])
     return [
-        ConvertedArray(kernel, kernel.shape, lambda k: _each_gate(_reordered, k, gates)),
-        ConvertedArray(recurrent, recurrent.shape, lambda k: _each_gate(np.transpose, k, gates)),
+        converted(kernel, kernel.shape, lambda k: _each_gate(_reordered, k, gates)),
+        converted(recurrent, recurrent.shape, lambda k: _each_gate(np.transpose, k, gates)),
         one_bias,
     ]
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jrnn.keras_loader.conv_lstm import TurnedArray
-from jrnn.keras_loader.stored_array import StoredArray
+from jrnn.keras_loader.stored_array import StoredArray, converted, turned
 from jrnn.model.activation import PReLU, PReLUParams
 from jrnn.model.attention import Attention, AttentionParams
 from jrnn.model.convolution import (
@@ -169,9 +168,7 @@ def _as_convolved(layer: ConvolutionLayer, array: StoredArray) -> Any:
     if len(array.shape) != len(order):
         return array
     flipped = tuple(range(len(layer.kernel_size))) if layer.same_rule == "theano" else ()
-    if order == tuple(range(len(order))) and not flipped:
-        return array
-    return TurnedArray(array, order, flipped)
+    return turned(array, order, flipped)
 
 
 def _without(array: StoredArray, axis: int) -> StoredArray:
@@ -179,4 +176,4 @@ def _without(array: StoredArray, axis: int) -> StoredArray:
     if array.shape[axis] != 1:
         return array
     shape = array.shape[:axis] + array.shape[axis + 1 :]
-    return StoredArray(array.path, shape, array.dtype, lambda: array.read().reshape(shape))
+    return converted(array, shape, lambda values: values.reshape(shape))

@@ -1,7 +1,7 @@
 """One array of a file, known by shape and dtype, read only when asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import ml_dtypes
 import numpy as np
@@ -57,3 +57,23 @@ class StoredArray:
                     f"{values.shape}; the file changed while it was read"
                 )
             return values
+
+
+def converted(
+    array: StoredArray, shape: tuple[int, ...], convert: Callable[[np.ndarray], np.ndarray]
+) -> StoredArray:
+    """Returns an array that is converted to ``shape`` as it is read."""
+    return replace(array, shape=shape, load=lambda: convert(array.read()))
+
+
+def turned(
+    array: StoredArray, order: tuple[int, ...], reversed_axes: tuple[int, ...]
+) -> StoredArray:
+    """Returns an array with its axes in another order and some of them reversed."""
+    if order == tuple(range(len(order))) and not reversed_axes:
+        return array
+    return converted(
+        array,
+        tuple(array.shape[axis] for axis in order),
+        lambda values: np.flip(np.transpose(values, order), reversed_axes),
+    )
