@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 Shapes = dict[str, tuple[int, ...]]
@@ -14,73 +15,99 @@ class CellKind:
     """What the benchmark has to know of a cell; one row of ``CELLS``.
 
     ``variants`` maps the name of each function the peers' cells of this kind compute to the shapes
-    of its parameters, as a function of (features, units). The first is jrnn's default.
+    of its parameters, as a function of (features, shape). The first is jrnn's default.
     """
 
-    variants: Mapping[str, Callable[[int, int], Shapes]]
-    step_columns: Callable[[int], int]  # units -> columns of the product that a step needs
-    flops: Callable[[int, int], int]  # features, units -> of one step of one row
+    variants: Mapping[str, Callable[[int, "Shape"], Shapes]]
+    gates: int
+    convolves: bool = False  # its products are convolutions of images
 
     @property
     def default(self) -> str:
         return next(iter(self.variants))
 
+    def step_product(self, shape: "Shape") -> tuple[int, int, int]:
+        """Returns rows, inner size and columns of the recurrent product of one step."""
+        return shape.B * shape.pixels, shape.window_size * shape.U, self.gates * shape.U
 
-def _gated(gates: int, bias_rows: tuple[int, ...] = ()) -> Callable[[int, int], Shapes]:
-    def shapes(F: int, U: int) -> Shapes:
+    def flops(self, features: int, shape: "Shape") -> int:
+        """Returns the operations of both products in one step of one row."""
+        inner = shape.window_size * (features + shape.U)
+        return 2 * shape.pixels * inner * self.gates * shape.U
+
+
+def _gated(gates: int, bias_rows: tuple[int, ...] = ()) -> Callable[[int, "Shape"], Shapes]:
+    def shapes(F: int, shape: "Shape") -> Shapes:
+        columns = gates * shape.U
         return {
-            "kernel": (F, gates * U),
-            "recurrent_kernel": (U, gates * U),
-            "bias": (*bias_rows, gates * U),
+            "kernel": (*shape.window, F, columns),
+            "recurrent_kernel": (*shape.window, shape.U, columns),
+            "bias": (*bias_rows, columns),
         }
 
     return shapes
 
 
-def _products(gates: int) -> Callable[[int, int], int]:
-    return lambda F, U: 2 * gates * U * (F + U)
-
-
 CELLS: dict[str, CellKind] = {
-    "lstm": CellKind(
-        variants={"standard": _gated(4)}, step_columns=lambda U: 4 * U, flops=_products(4)
-    ),
+    "lstm": CellKind(variants={"standard": _gated(4)}, gates=4),
     "gru": CellKind(
         variants={
             "reset_after": _gated(3, bias_rows=(2,)),
             "reset_before": _gated(3),
             "input_bias": _gated(3),  # reset_after, but no bias inside the reset gate's product
         },
-        step_columns=lambda U: 3 * U,
-        flops=_products(3),
+        gates=3,
     ),
-    "simple_rnn": CellKind(
-        variants={"tanh": _gated(1), "relu": _gated(1)},
-        step_columns=lambda U: U,
-        flops=_products(1),
-    ),
+    "simple_rnn": CellKind(variants={"tanh": _gated(1), "relu": _gated(1)}, gates=1),
+    "conv_lstm2d": CellKind(variants={"standard": _gated(4)}, gates=4, convolves=True),
 }
+MATMUL_CELLS = tuple(name for name, kind in CELLS.items() if not kind.convolves)
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Steps, rows, input features and units."""
+    """Steps, rows, input features and units; for images also their height, width and window."""
 
     T: int
     B: int
     F: int
     U: int
+    H: int | None = None
+    W: int | None = None
+    K: int | None = None  # the window is K x K, and zeros keep the image's size
 
     @classmethod
     def parse(cls, text: str) -> "Shape":
-        """Reads ``TxBxFxU``."""
+        """Reads ``TxBxFxU`` or ``TxBxFxUxHxWxK``."""
         parts = text.split("x")
-        if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            raise ValueError(f"shape {text!r}, but TxBxFxU is needed, such as 100x1x64x64")
+        if len(parts) not in (4, 7) or not all(
+            part.isdecimal() and int(part) > 0 for part in parts
+        ):
+            raise ValueError(
+                f"shape {text!r}, but TxBxFxU is needed, such as 100x1x64x64, or TxBxFxUxHxWxK"
+            )
         return cls(*map(int, parts))
 
     def __str__(self) -> str:
-        return f"{self.T}x{self.B}x{self.F}x{self.U}"
+        return "x".join(str(size) for size in dataclasses.astuple(self) if size is not None)
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The axes between rows and features."""
+        return () if self.H is None or self.W is None else (self.H, self.W)
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The axes of a kernel before its features."""
+        return () if self.K is None else (self.K, self.K)
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.image)
+
+    @property
+    def window_size(self) -> int:
+        return math.prod(self.window)
 
 
 GRID = tuple(
@@ -95,6 +122,10 @@ GRID = tuple(
             "1024x16x64x128",  # long
             "128x64x512x512",  # large: mostly matmul
             "25x16x1024x1024",  # weights larger than the caches
+            "20x1x3x16x40x40x3",  # one film
+            "12x4x8x16x24x24x3",
+            "10x4x1x16x20x20x5",  # moving digits: one channel, a wide window
+            "6x4x32x32x12x12x3",  # the middle of a network: many channels
         ),
     )
 )
@@ -125,20 +156,24 @@ class Case:
     @property
     def layer_features(self) -> tuple[int, ...]:
         """The features that each layer takes, lowest first."""
-        _, _, F, U = dataclasses.astuple(self.shape)
+        F, U = self.shape.F, self.shape.U
         return (F, U) if self.layout == "two_layers" else (F,)
 
     @property
     def flops(self) -> int:
         """Matmul operations of all T steps; the backward half counts as twice the forward one."""
         count = CELLS[self.cell].flops
-        of_a_row = sum(count(F, self.shape.U) for F in self.layer_features) * self.directions
+        of_a_row = sum(count(F, self.shape) for F in self.layer_features) * self.directions
         return of_a_row * self.shape.T * self.shape.B * (3 if self.mode == "gradient" else 1)
 
 
 def grid(
     cells: Iterable[str], modes: Iterable[str], layouts: Iterable[str], shapes: Iterable[Shape]
 ) -> list[Case]:
-    """Returns every combination; a shape's cases stand together."""
+    """Returns every combination of cells and shapes that fit; a shape's cases stand together."""
     combined = itertools.product(layouts, shapes, cells, modes)
-    return [Case(cell, mode, layout, shape) for layout, shape, cell, mode in combined]
+    return [
+        Case(cell, mode, layout, shape)
+        for layout, shape, cell, mode in combined
+        if CELLS[cell].convolves == bool(shape.image)
+    ]

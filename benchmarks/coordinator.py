@@ -182,9 +182,11 @@ def _compare(record: dict[str, Any], case: Case, ceiling: float | None) -> None:
 
 
 def _step_matmul(pool: Pool, asked: set[str], case: Case) -> dict[str, float | None]:
-    """Returns the time of one step's recurrent product (B, U) @ (U, G) alone."""
-    units = case.shape.U
-    return _matmul_seconds(pool, asked, case.shape.B, units, CELLS[case.cell].step_columns(units))
+    """Returns the time of one step's recurrent product (B, U) @ (U, G) alone.
+
+    A convolution's is that of the matrix of its windows.
+    """
+    return _matmul_seconds(pool, asked, *CELLS[case.cell].step_product(case.shape))
 
 
 def _matmul_seconds(

@@ -1,6 +1,7 @@
 """THE SAME NUMBERS FOR ALL. Weights in Keras's layout and time-major inputs, and comparing them."""
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Iterator
 
@@ -19,26 +20,30 @@ class Data:
 
     variant: str
     layers: Layers
-    xs: np.ndarray  # [T, B, F]
+    xs: np.ndarray  # [T, B, F], or images [T, B, H, W, F]
     lengths: np.ndarray | None  # [B], from 1 to T
-    cotangent: np.ndarray  # [T, B, directions * U], zero in the padding
+    cotangent: np.ndarray  # [T, B, (H, W,) directions * U], zero in the padding
 
 
 def draw(case: Case, variant: str) -> Data:
     """Returns the case's data, float32; equal in every process."""
-    T, B, F, U = dataclasses.astuple(case.shape)
+    T, B, F, U = case.shape.T, case.shape.B, case.shape.F, case.shape.U
+    image = case.shape.image
     seed = f"{case.cell}/{case.layout}/{case.shape}"  # both modes have the same numbers
     rng = np.random.default_rng(zlib.crc32(seed.encode()))
-    xs = rng.standard_normal((T, B, F), np.float32)
-    cotangent = rng.standard_normal((T, B, case.directions * U), np.float32)
+    xs = rng.standard_normal((T, B, *image, F), np.float32)
+    cotangent = rng.standard_normal((T, B, *image, case.directions * U), np.float32)
     lengths = None
     if case.layout == "lengths":
         lengths = rng.integers(1, T + 1, B, dtype=np.int32)
-        cotangent *= counts(lengths, T)
+        cotangent *= counts(lengths, cotangent)
     shapes_of = CELLS[case.cell].variants[variant]
     layers = [
         [
-            {name: _parameter(rng, name, shape) for name, shape in shapes_of(features, U).items()}
+            {
+                name: _parameter(rng, name, shape)
+                for name, shape in shapes_of(features, case.shape).items()
+            }
             for _ in range(case.directions)
         ]
         for features in case.layer_features
@@ -46,15 +51,16 @@ def draw(case: Case, variant: str) -> Data:
     return Data(variant, layers, xs, lengths, cotangent)
 
 
-def counts(lengths: np.ndarray, T: int) -> np.ndarray:
-    """Returns [T, B, 1], true where a step lies within its row's length."""
-    return (np.arange(T)[:, None] < lengths)[..., None]
+def counts(lengths: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Returns [T, B, 1, ...], true where a step of outputs [T, B, ...] lies within its row."""
+    within = np.arange(len(outputs))[:, None] < lengths
+    return within.reshape(*within.shape, *[1] * (outputs.ndim - 2))
 
 
 def _parameter(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    # Uniform within 1/sqrt(rows) keeps 1024 steps of a ReLU network bounded; no bias is zero, so
-    # that a peer which drops or misplaces one is found out.
-    bound = 0.3 if name == "bias" else shape[0] ** -0.5
+    # Uniform within 1/sqrt(rows of the matrix) keeps 1024 steps of a ReLU network bounded; no bias
+    # is zero, so that a peer which drops or misplaces one is found out.
+    bound = 0.3 if name == "bias" else math.prod(shape[:-1]) ** -0.5
     return rng.uniform(-bound, bound, shape).astype(np.float32)
 
 
@@ -85,7 +91,7 @@ def _error(
         return float("inf")
     difference = np.abs(array - reference)
     if name == "outputs" and lengths is not None:
-        within = counts(lengths, len(reference))
+        within = counts(lengths, reference)
         difference = np.where(within, difference, 0)
         reference = np.where(within, reference, 0)
     error = float(difference.max() / np.abs(reference).max())

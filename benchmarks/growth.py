@@ -14,7 +14,7 @@ SIZES = ((1, 16), (4, 32))  # rows, units (and features)
 def cases(cells: Iterable[str], modes: Iterable[str], steps: Iterable[int]) -> list[Case]:
     """Returns the cases of every size for every number of steps."""
     shapes = [Shape(T, rows, units, units) for rows, units in SIZES for T in steps]
-    return grid(cells, modes, ["plain"], shapes)
+    return grid(cells, modes, ["plain"], shapes)  # of a cell on images there is none
 
 
 def write_report(results: Path) -> Path:

@@ -41,7 +41,7 @@ def draw(records: list[dict[str, Any]], title: str, path: Path) -> bool:
     axes.set_axisbelow(True)
     axes.set_xticks(range(len(records)), [shape_text(record) for record in records], fontsize=8)
     axes.set_ylabel("peer's time / jrnn's time")
-    axes.set_title(f"{title}  (T, B, F, U)")
+    axes.set_title(f"{title}  (T, B, F, U) or (T, B, F, U, H, W, K)")
     axes.legend(ncols=min(len(names), 5), fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1))
     figure.savefig(path, dpi=120)
     return True

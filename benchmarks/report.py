@@ -56,8 +56,9 @@ def peers(records: Iterable[Record]) -> list[str]:
 
 
 def shape_text(record: Record) -> str:
-    """Returns (T, B, F, U) as in a table."""
-    return "({T}, {B}, {F}, {U})".format(**record["shape"])
+    """Returns (T, B, F, U), for images (T, B, F, U, H, W, K), as in a table."""
+    sizes = [str(size) for size in record["shape"].values() if size is not None]
+    return f"({', '.join(sizes)})"
 
 
 def geometric_mean(values: list[float]) -> float:
@@ -156,7 +157,7 @@ def _by_shape(records: list[Record], columns: dict[str, Callable[[Row], str]]) -
         given = record["peers"]
         cells = [show(given[name]) if name in given else "–" for name, show in columns.items()]
         rows.append([shape_text(record), *cells])
-    return table(["(T, B, F, U)", *columns], rows)
+    return table(["shape", *columns], rows)
 
 
 def _variants(records: list[Record], names: list[str]) -> list[str]:
@@ -190,7 +191,7 @@ def _torch_table(records: list[Record]) -> list[str]:
         shown = f"{ratio:.2f}" if ratio else "–"
         microseconds = [f"{seconds * 1e6:.2f}" for seconds in (xla, torch)]
         rows.append([shape_text(record), shown, *microseconds, f"{torch / xla:.2f}"])
-    head = ["(T, B, F, U)", "torch / jrnn", "matmul XLA µs", "matmul torch µs"]
+    head = ["shape", "torch / jrnn", "matmul XLA µs", "matmul torch µs"]
     return table([*head, "matmul torch / XLA"], rows)
 
 

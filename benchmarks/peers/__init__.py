@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Mapping
 
-from benchmarks.cases import CELLS
+from benchmarks.cases import CELLS, MATMUL_CELLS
 from benchmarks.peers.base import Peer
 
 
@@ -39,20 +39,27 @@ ENTRIES: dict[str, Entry] = {
     ),
     "naive": Entry(_HERE + "naive_scan:Naive", _JAX),
     "flax_linen": Entry(_HERE + "flax_linen:FlaxLinen", ("flax", *_JAX)),
-    "flax_nnx": Entry(_HERE + "flax_nnx:FlaxNNX", ("flax", *_JAX), {"gru": "input_bias"}),
+    "flax_nnx": Entry(
+        _HERE + "flax_nnx:FlaxNNX", ("flax", *_JAX), {"gru": "input_bias"}, only=MATMUL_CELLS
+    ),
     "keras": Entry(_HERE + "keras_layers:KerasLayers", ("keras", *_JAX)),
     "haiku": Entry(
         _HERE + "haiku_unroll:Haiku",
         ("dm-haiku", *_JAX),
         {"gru": "reset_before", "simple_rnn": "relu"},
     ),
-    "equinox": Entry(_HERE + "equinox_scan:Equinox", ("equinox", *_JAX)),
-    "torch": Entry(_HERE + "torch_nn:Torch", ("torch",), devices=("cpu",)),
+    "equinox": Entry(_HERE + "equinox_scan:Equinox", ("equinox", *_JAX), only=MATMUL_CELLS),
+    "torch": Entry(_HERE + "torch_nn:Torch", ("torch",), devices=("cpu",), only=MATMUL_CELLS),
     "onnxruntime": Entry(
-        _HERE + "onnx_runtime:OnnxRuntime", ("onnxruntime", "onnx"), devices=("cpu",)
+        _HERE + "onnx_runtime:OnnxRuntime",
+        ("onnxruntime", "onnx"),
+        devices=("cpu",),
+        only=MATMUL_CELLS,
     ),
-    "torch_cudnn": Entry(_HERE + "torch_nn:TorchCudnn", ("torch",), devices=("gpu",)),
-    "jax_cudnn": Entry(_HERE + "jax_cudnn:JaxCudnn", _JAX, devices=("gpu",)),
+    "torch_cudnn": Entry(
+        _HERE + "torch_nn:TorchCudnn", ("torch",), devices=("gpu",), only=MATMUL_CELLS
+    ),
+    "jax_cudnn": Entry(_HERE + "jax_cudnn:JaxCudnn", _JAX, devices=("gpu",), only=MATMUL_CELLS),
 }
 
 # jrnn computing the same function: what a peer's time is divided by.

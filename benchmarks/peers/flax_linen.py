@@ -7,10 +7,22 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.data import Data, Weights
-from benchmarks.peers.gates import KERAS_ORDER, blocks, fold_gru_bias, unfold_gru_gradient
+from benchmarks.peers.gates import (
+    KERAS_ORDER,
+    blocks,
+    conv_lstm_gradients,
+    conv_lstm_weights,
+    fold_gru_bias,
+    unfold_gru_gradient,
+)
 from benchmarks.peers.jax_peer import Built, JaxPeer, map_layers
 
-CELLS = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell, "simple_rnn": nn.SimpleCell}
+CELLS = {
+    "lstm": nn.OptimizedLSTMCell,
+    "gru": nn.GRUCell,
+    "simple_rnn": nn.SimpleCell,
+    "conv_lstm2d": nn.ConvLSTMCell,
+}
 
 
 class FlaxLinen(JaxPeer):
@@ -18,7 +30,7 @@ class FlaxLinen(JaxPeer):
 
     def build(self, case: Case, data: Data) -> Built:
         def rnn():
-            cell = CELLS[case.cell](case.shape.U)
+            cell = CELLS[case.cell](case.shape.U, *([case.shape.window] if case.shape.K else []))
             return nn.RNN(cell, time_major=True, return_carry=True)
 
         def one_way(params, xs, lengths):
@@ -46,7 +58,7 @@ class FlaxLinen(JaxPeer):
 
 def hidden(cell: str, carries: list[Any]) -> list[Any]:
     """Picks the hidden states; an LSTM's carry is (cell, hidden)."""
-    return [carry[1] for carry in carries] if cell == "lstm" else carries
+    return [carry[1] for carry in carries] if "lstm" in cell else carries
 
 
 def to_flax(cell: str, weights: Weights) -> dict[str, dict[str, np.ndarray]]:
@@ -56,6 +68,10 @@ def to_flax(cell: str, weights: Weights) -> dict[str, dict[str, np.ndarray]]:
             "i": {"kernel": weights["kernel"], "bias": weights["bias"]},
             "h": {"kernel": weights["recurrent_kernel"]},
         }
+    if cell == "conv_lstm2d":
+        own = conv_lstm_weights(weights)
+        recurrent = {"kernel": own["recurrent_kernel"], "bias": np.zeros_like(own["bias"])}
+        return {"ih": {"kernel": own["kernel"], "bias": own["bias"]}, "hh": recurrent}
     if cell == "lstm":
         kernel, recurrent, bias = blocks(weights, KERAS_ORDER["lstm"])
         of_input = {f"i{gate}": {"kernel": kernel[gate]} for gate in kernel}
@@ -79,6 +95,9 @@ def to_keras(cell: str, grads: dict[str, dict[str, Any]]) -> Weights:
             "recurrent_kernel": np.asarray(of_hidden["kernel"]),
             "bias": np.asarray(of_input["bias"]),
         }
+    if cell == "conv_lstm2d":
+        of_input, of_hidden = grads["ih"], grads["hh"]
+        return conv_lstm_gradients(of_input["kernel"], of_hidden["kernel"], of_input["bias"])
 
     def packed(side: str, name: str) -> np.ndarray:
         return np.concatenate([grads[side + gate][name] for gate in KERAS_ORDER[cell]], axis=-1)

@@ -5,6 +5,7 @@ import numpy as np
 from benchmarks.data import Weights
 
 KERAS_ORDER = {"lstm": "ifgo", "gru": "zrn", "simple_rnn": "h"}
+CONV_LSTM_ORDER = "igfo"  # of Flax and Haiku, which both add one to the forget gate
 
 
 def split(array: np.ndarray, gates: int) -> list[np.ndarray]:
@@ -45,3 +46,17 @@ def blocks(weights: Weights, order: str) -> tuple[dict, dict, dict]:
     )
     kernel, recurrent, bias = named
     return kernel, recurrent, bias
+
+
+def conv_lstm_weights(weights: Weights) -> Weights:
+    """Returns the weights for a ConvLSTM that orders its gates i, g, f, o and adds one to f."""
+    own = {n: reorder(a, KERAS_ORDER["lstm"], CONV_LSTM_ORDER) for n, a in weights.items()}
+    units = len(own["bias"]) // 4
+    own["bias"][2 * units : 3 * units] -= 1
+    return own
+
+
+def conv_lstm_gradients(kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> Weights:
+    """Returns the gradients of such a ConvLSTM in Keras's layout."""
+    named = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
+    return {n: reorder(a, CONV_LSTM_ORDER, KERAS_ORDER["lstm"]) for n, a in named.items()}

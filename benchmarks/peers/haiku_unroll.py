@@ -11,10 +11,11 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.data import Data, Weights
 from benchmarks.peers.base import UnsupportedError
-from benchmarks.peers.gates import KERAS_ORDER, reorder
+from benchmarks.peers.gates import KERAS_ORDER, conv_lstm_gradients, conv_lstm_weights, reorder
 from benchmarks.peers.jax_peer import Built, JaxPeer, layered, map_layers, numpy_weights
 
 CORES = {"lstm": hk.LSTM, "gru": hk.GRU, "simple_rnn": hk.VanillaRNN}
+CONV_LSTM = "conv2_dlstm/{}_to_hidden"
 LSTM_ORDER = "igfo"
 
 
@@ -27,14 +28,14 @@ class Haiku(JaxPeer):
 
         def run(params, xs, *, lengths, reverse):
             def unroll(xs):
-                core = CORES[case.cell](case.shape.U)
+                core = _core(case, xs)
                 start = core.initial_state(xs.shape[1])
                 return hk.dynamic_unroll(core, xs, start, reverse=reverse)
 
             return hk.transform(unroll).apply(params, None, xs)
 
         def hidden(states):
-            return [state.hidden for state in states] if case.cell == "lstm" else states
+            return [state.hidden for state in states] if "lstm" in case.cell else states
 
         return Built(
             map_layers(TO_HAIKU[case.cell], data.layers),
@@ -42,6 +43,12 @@ class Haiku(JaxPeer):
             lambda grads: map_layers(TO_KERAS[case.cell], grads),
             hidden,
         )
+
+
+def _core(case: Case, xs) -> hk.RNNCore:
+    if case.cell == "conv_lstm2d":
+        return hk.Conv2DLSTM(xs.shape[2:], case.shape.U, case.shape.window)
+    return CORES[case.cell](case.shape.U)
 
 
 def lstm_to_haiku(weights: Weights) -> dict:
@@ -95,5 +102,31 @@ def vanilla_to_keras(grads: dict) -> Weights:
     return numpy_weights(kernel=of_input["w"], recurrent_kernel=of_hidden["w"], bias=of_input["b"])
 
 
-TO_HAIKU = {"lstm": lstm_to_haiku, "gru": gru_to_haiku, "simple_rnn": vanilla_to_haiku}
-TO_KERAS = {"lstm": lstm_to_keras, "gru": gru_to_keras, "simple_rnn": vanilla_to_keras}
+def conv_lstm_to_haiku(weights: Weights) -> dict:
+    own = conv_lstm_weights(weights)
+    return {
+        CONV_LSTM.format("input"): {"w": own["kernel"], "b": own["bias"]},
+        CONV_LSTM.format("hidden"): {
+            "w": own["recurrent_kernel"],
+            "b": np.zeros_like(own["bias"]),
+        },
+    }
+
+
+def conv_lstm_to_keras(grads: dict) -> Weights:
+    of_input, of_hidden = (grads[CONV_LSTM.format(side)] for side in ("input", "hidden"))
+    return conv_lstm_gradients(of_input["w"], of_hidden["w"], of_input["b"])
+
+
+TO_HAIKU = {
+    "lstm": lstm_to_haiku,
+    "gru": gru_to_haiku,
+    "simple_rnn": vanilla_to_haiku,
+    "conv_lstm2d": conv_lstm_to_haiku,
+}
+TO_KERAS = {
+    "lstm": lstm_to_keras,
+    "gru": gru_to_keras,
+    "simple_rnn": vanilla_to_keras,
+    "conv_lstm2d": conv_lstm_to_keras,
+}

@@ -11,13 +11,15 @@ LAYERS = {
     "lstm": (jrnn.lstm, jrnn.LSTMParams),
     "gru": (jrnn.gru, jrnn.GRUParams),
     "simple_rnn": (jrnn.simple_rnn, jrnn.SimpleRNNParams),
+    "conv_lstm2d": (jrnn.conv_lstm, jrnn.ConvLSTMParams),
 }
 CELLS = {
-    "standard": jrnn.LSTMCell(),
-    "reset_after": jrnn.GRUCell(),
-    "reset_before": jrnn.GRUCell(reset_after=False),
-    "tanh": jrnn.SimpleRNNCell(),
-    "relu": jrnn.SimpleRNNCell(activation="relu"),
+    ("lstm", "standard"): jrnn.LSTMCell(),
+    ("gru", "reset_after"): jrnn.GRUCell(),
+    ("gru", "reset_before"): jrnn.GRUCell(reset_after=False),
+    ("simple_rnn", "tanh"): jrnn.SimpleRNNCell(),
+    ("simple_rnn", "relu"): jrnn.SimpleRNNCell(activation="relu"),
+    ("conv_lstm2d", "standard"): jrnn.ConvLSTMCell(padding="same"),
 }
 
 
@@ -26,7 +28,7 @@ class Jrnn(JaxPeer):
 
     def build(self, case: Case, data: Data) -> Built:
         layer, params_type = LAYERS[case.cell]
-        cell = CELLS[data.variant]
+        cell = CELLS[case.cell, data.variant]
 
         def one_way(params, xs, lengths):
             states = []

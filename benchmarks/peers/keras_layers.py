@@ -1,5 +1,7 @@
 """``keras.layers`` on its JAX backend, through ``stateless_call``; batch-major, its only layout."""
 
+import functools
+
 import jax.numpy as jnp
 import keras
 
@@ -11,6 +13,7 @@ LAYERS = {
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
     "simple_rnn": keras.layers.SimpleRNN,
+    "conv_lstm2d": functools.partial(keras.layers.ConvLSTM2D, padding="same"),
 }
 NAMES = ("kernel", "recurrent_kernel", "bias")  # the order of a layer's variables
 
@@ -24,10 +27,11 @@ class KerasLayers(JaxPeer):
         T, B = case.shape.T, case.shape.B
         stack = []
         for features in case.layer_features:
-            layer = LAYERS[case.cell](case.shape.U, return_sequences=True, return_state=True)
+            sizes = (case.shape.U, *([case.shape.window] if case.shape.K else []))
+            layer = LAYERS[case.cell](*sizes, return_sequences=True, return_state=True)
             if case.directions == 2:
                 layer = keras.layers.Bidirectional(layer)
-            layer.build((B, T, features))
+            layer.build((B, T, *case.shape.image, features))
             stack.append(layer)
         fixed = [[v.value for v in layer.non_trainable_variables] for layer in stack]
 
@@ -39,7 +43,7 @@ class KerasLayers(JaxPeer):
                 states += state
             return xs, states
 
-        per_direction = 2 if case.cell == "lstm" else 1
+        per_direction = 2 if "lstm" in case.cell else 1
         params = [[weights[name] for weights in layer for name in NAMES] for layer in data.layers]
         return Built(params, apply, _to_layers, lambda states: states[::per_direction])
 

@@ -53,7 +53,21 @@ def relu_step(p, state, x):
     return (jax.nn.relu(x @ p["kernel"] + h @ p["recurrent_kernel"] + p["bias"]),)
 
 
-# (cell, variant) -> its step, and how many arrays [B, U] its state holds, the hidden one first.
+def conv_lstm_step(p, state, x):
+    h, c = state
+    pre = _convolution(x, p["kernel"]) + _convolution(h, p["recurrent_kernel"]) + p["bias"]
+    i, f, g, o = jnp.split(pre, 4, axis=-1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return (h, c)
+
+
+def _convolution(images, kernel):
+    axes = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=axes)
+
+
+# (cell, variant) -> its step, and how many arrays its state holds, the hidden one first.
 STEPS = {
     ("lstm", "standard"): (lstm_step, 2),
     ("gru", "reset_after"): (gru_step, 1),
@@ -61,6 +75,7 @@ STEPS = {
     ("gru", "input_bias"): (gru_input_bias_step, 1),
     ("simple_rnn", "tanh"): (tanh_step, 1),
     ("simple_rnn", "relu"): (relu_step, 1),
+    ("conv_lstm2d", "standard"): (conv_lstm_step, 2),
 }
 
 
@@ -75,11 +90,11 @@ class Naive(JaxPeer):
                 t, x = inputs
                 new = step(p, state, x)
                 if lengths is not None:
-                    counts = (t < lengths)[:, None]
+                    counts = (t < lengths).reshape(-1, *[1] * (x.ndim - 1))
                     new = tuple(jnp.where(counts, *pair) for pair in zip(new, state, strict=True))
                 return new, new[0]
 
-            start = (jnp.zeros((xs.shape[1], case.shape.U), xs.dtype),) * states
+            start = (jnp.zeros((*xs.shape[1:-1], case.shape.U), xs.dtype),) * states
             state, ys = jax.lax.scan(body, start, (jnp.arange(len(xs)), xs), reverse=reverse)
             return ys, state
 
