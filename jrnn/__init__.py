@@ -6,6 +6,7 @@ from jrnn import activations, initializers
 from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUParams, ConvGRUState
 from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams, ConvLSTMState
+from jrnn.cells.dropout import DropoutCell
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
@@ -29,6 +30,7 @@ __all__ = [
     "ConvLSTMCell",
     "ConvLSTMParams",
     "ConvLSTMState",
+    "DropoutCell",
     "GRUCell",
     "GRUParams",
     "GRUState",

@@ -2,6 +2,7 @@
 
 import abc
 import numbers
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -10,6 +11,7 @@ from jax.typing import ArrayLike
 
 Params = Any
 State = Any
+Masks = Sequence[jax.Array]  # factors of an operand: none, one for all gates, or one for each
 
 
 class Cell(Protocol):
@@ -63,11 +65,30 @@ class Cell(Protocol):
 
 
 def project_input(
-    who: str, xs: ArrayLike, kernel: jax.Array, bias: jax.Array | None = None
+    who: str,
+    xs: ArrayLike,
+    kernel: jax.Array,
+    bias: jax.Array | None = None,
+    masks: Masks = (),
 ) -> jax.Array:
     """Returns ``xs @ kernel + bias`` for floating-point ``xs`` [..., F] and ``kernel`` [F, G]."""
-    projected = check_input(who, xs, kernel) @ kernel
+    projected = masked_product(check_input(who, xs, kernel), kernel, masks)
     return projected if bias is None else projected + bias
+
+
+def masked_product(
+    x: jax.Array,
+    kernel: jax.Array,
+    masks: Masks,
+    multiply: Callable[[jax.Array, jax.Array], jax.Array] = jnp.matmul,
+    axis: int = -1,
+) -> jax.Array:
+    """Returns ``multiply(x, kernel)``, each gate's part of it for ``x`` times the gate's mask."""
+    if len(masks) == 0:
+        return multiply(x, kernel)
+    parts = zip(masks, jnp.split(kernel, len(masks), axis=-1), strict=True)
+    products = [multiply(x * mask, part) for mask, part in parts]
+    return products[0] if len(products) == 1 else jnp.concatenate(products, axis)
 
 
 def check_input(who: str, xs: ArrayLike, kernel: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """ConvGRU: a GRU whose products are convolutions."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import check_bias, check_type
+from jrnn.cells.base import Masks, check_bias, check_type
 from jrnn.cells.convolution import ConvCell
 from jrnn.cells.gates import gru_after, gru_before
 
@@ -52,6 +52,8 @@ class ConvGRUCell(ConvCell):
     Source: Ballas et al., 2015 (arXiv:1511.06432); ``jrnn.GRUCell``.
     """
 
+    gates: ClassVar[int] = 3
+
     reset_after: bool = True
 
     def init(
@@ -68,26 +70,28 @@ class ConvGRUCell(ConvCell):
         """Returns the zero state."""
         return ConvGRUState(self._zeros(params, z, 3))
 
-    def project(self, params: ConvGRUParams, xs: ArrayLike) -> jax.Array:
+    def project(self, params: ConvGRUParams, xs: ArrayLike, *, dropout: Masks = ()) -> jax.Array:
         """Returns the convolution and input bias [..., *S, 3U] of images [..., *S, C]."""
         check_type("ConvGRUCell", params, ConvGRUParams)
         bias_shape = self._bias_shape(params.kernel.shape[-1])
         check_bias("ConvGRUCell", params.bias, self.use_bias, bias_shape)
-        zs = self._of_input(params, xs, 3)
+        zs = self._of_input(params, xs, 3, dropout)
         if params.bias is None:
             return zs
         return self._add_bias(zs, params.bias[0] if self.reset_after else params.bias)
 
     def step(
-        self, params: ConvGRUParams, state: ConvGRUState, z: jax.Array
+        self, params: ConvGRUParams, state: ConvGRUState, z: jax.Array, *, dropout: Masks = ()
     ) -> tuple[ConvGRUState, jax.Array]:
         """Returns the next state and the output [..., *S, U]."""
         recurrence = self._reset_after if self.reset_after else self._reset_before
-        hidden = recurrence(params, state.hidden, z)
+        hidden = recurrence(params, state.hidden, z, dropout)
         return ConvGRUState(hidden), hidden
 
-    def _reset_after(self, params: ConvGRUParams, hidden: jax.Array, z: jax.Array) -> jax.Array:
-        inner = self._of_state(params.recurrent_kernel, hidden)
+    def _reset_after(
+        self, params: ConvGRUParams, hidden: jax.Array, z: jax.Array, dropout: Masks
+    ) -> jax.Array:
+        inner = self._of_state(params.recurrent_kernel, hidden, dropout)
         if params.bias is not None:
             inner = self._add_bias(inner, params.bias[1])
         inner_update, inner_reset, inner_candidate = self._split(inner, 3)
@@ -96,15 +100,18 @@ class ConvGRUCell(ConvCell):
         activation, gate = self._activations()
         return gru_after(activation, gate, update, reset, candidate, inner_candidate, hidden)
 
-    def _reset_before(self, params: ConvGRUParams, hidden: jax.Array, z: jax.Array) -> jax.Array:
+    def _reset_before(
+        self, params: ConvGRUParams, hidden: jax.Array, z: jax.Array, dropout: Masks
+    ) -> jax.Array:
         width = 2 * params.recurrent_kernel.shape[-2]
         gate_kernel, candidate_kernel = jnp.split(params.recurrent_kernel, [width], axis=-1)
-        inner_update, inner_reset = self._split(self._of_state(gate_kernel, hidden), 2)
+        inner = self._of_state(gate_kernel, hidden, dropout[:2])
+        inner_update, inner_reset = self._split(inner, 2)
         update, reset, candidate = self._split(z, 3)
         update, reset = update + inner_update, reset + inner_reset
         activation, gate = self._activations()
         update, kept = gru_before(gate, update, reset, hidden)
-        candidate = candidate + self._of_state(candidate_kernel, kept)
+        candidate = candidate + self._of_state(candidate_kernel, kept, dropout[-1:])
         candidate = activation(candidate)
         return update * hidden + (1 - update) * candidate
 

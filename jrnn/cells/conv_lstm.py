@@ -1,14 +1,14 @@
 """ConvLSTM: an LSTM whose two products are convolutions."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
-from jrnn.cells.base import check_bias, check_type
+from jrnn.cells.base import Masks, check_bias, check_type
 from jrnn.cells.convolution import ConvCell
 from jrnn.cells.gates import lstm_gates
 
@@ -68,6 +68,8 @@ class ConvLSTMCell(ConvCell):
     Source: Shi et al., 2015 (arXiv:1506.04214), without peepholes; ``keras.layers.ConvLSTM2D``.
     """
 
+    gates: ClassVar[int] = 4
+
     unit_forget_bias: bool = True
 
     def init(
@@ -87,18 +89,18 @@ class ConvLSTMCell(ConvCell):
         zeros = self._zeros(params, z, 4)
         return ConvLSTMState(zeros, zeros)
 
-    def project(self, params: ConvLSTMParams, xs: ArrayLike) -> jax.Array:
+    def project(self, params: ConvLSTMParams, xs: ArrayLike, *, dropout: Masks = ()) -> jax.Array:
         """Returns the convolution and bias [..., *S, 4U] of images [..., *S, C]."""
         check_type("ConvLSTMCell", params, ConvLSTMParams)
         check_bias("ConvLSTMCell", params.bias, self.use_bias, params.kernel.shape[-1:])
-        zs = self._of_input(params, xs, 4)
+        zs = self._of_input(params, xs, 4, dropout)
         return zs if params.bias is None else self._add_bias(zs, params.bias)
 
     def step(
-        self, params: ConvLSTMParams, state: ConvLSTMState, z: jax.Array
+        self, params: ConvLSTMParams, state: ConvLSTMState, z: jax.Array, *, dropout: Masks = ()
     ) -> tuple[ConvLSTMState, jax.Array]:
         """Returns the next state and the output [..., *S, U]."""
-        pre = z + self._of_state(params.recurrent_kernel, state.hidden)
+        pre = z + self._of_state(params.recurrent_kernel, state.hidden, dropout)
         activation = activations.get(self.activation)
         gate = activations.get(self.recurrent_activation)
         standard = activation is activations.tanh and gate is activations.sigmoid

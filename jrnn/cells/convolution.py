@@ -13,7 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import Cell, check_floating, check_shape, check_sizes
+from jrnn.cells.base import Cell, Masks, check_floating, check_shape, check_sizes, masked_product
 from jrnn.initializers import Initializer
 
 Sizes = int | tuple[int, ...]
@@ -85,7 +85,7 @@ class ConvCell(Cell):
         # A slice of z, not a new shape: only so do its sharding and varying axes follow.
         return jnp.zeros_like(self._split(z, gates)[0], dtype=dtype)
 
-    def _of_input(self, params: Any, xs: ArrayLike, gates: int) -> jax.Array:
+    def _of_input(self, params: Any, xs: ArrayLike, gates: int, masks: Masks) -> jax.Array:
         """Returns the input's convolution, all shapes checked."""
         who = type(self).__name__
         kernel, recurrent = params.kernel, params.recurrent_kernel
@@ -107,7 +107,11 @@ class ConvCell(Cell):
                 f"{self.rank} sizes and {kernel.shape[-2]} channels"
             )
         strides, dilation = self.sizes("strides"), self.sizes("dilation")
-        zs = self._convolve(xs, kernel, strides, self.padding == "same", dilation)
+
+        def convolve(xs, kernel):
+            return self._convolve(xs, kernel, strides, self.padding == "same", dilation)
+
+        zs = masked_product(xs, kernel, masks, convolve, self.channel_axis)
         if 0 in zs.shape[zs.ndim - self.feature_ndim :] and 0 not in xs.shape:
             raise ValueError(
                 f"{who}: x has shape {xs.shape}, but kernel {kernel.shape} with padding='valid' "
@@ -115,10 +119,14 @@ class ConvCell(Cell):
             )
         return zs
 
-    def _of_state(self, kernel: jax.Array, hidden: jax.Array) -> jax.Array:
+    def _of_state(self, kernel: jax.Array, hidden: jax.Array, masks: Masks) -> jax.Array:
         """Returns the state's convolution: of every pixel, so that the state keeps its size."""
         ones = (1,) * self.rank
-        return self._convolve(hidden, kernel, ones, True, ones)
+
+        def convolve(hidden, kernel):
+            return self._convolve(hidden, kernel, ones, True, ones)
+
+        return masked_product(hidden, kernel, masks, convolve, self.channel_axis)
 
     def _convolve(self, xs, kernel, strides, same: bool, dilation) -> jax.Array:
         end = xs.ndim - 1 if self.channel_axis == -1 else xs.ndim

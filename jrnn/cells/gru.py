@@ -1,7 +1,7 @@
 """GRU, with the reset gate applied before or after the recurrent product."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,13 @@ from jrnn import activations, initializers
 from jrnn.activations import Activation
 from jrnn.cells.base import (
     Cell,
+    Masks,
     check_bias,
     check_input,
     check_shape,
     check_sizes,
     check_type,
+    masked_product,
     zeros,
 )
 from jrnn.cells.gates import gru_after, gru_before
@@ -64,6 +66,8 @@ class GRUCell(Cell):
     Source: Cho et al., 2014 (arXiv:1406.1078); ``keras.layers.GRUCell``.
     """
 
+    gates: ClassVar[int] = 3
+
     activation: Activation | str = "tanh"
     recurrent_activation: Activation | str = "sigmoid"
     reset_after: bool = True
@@ -95,7 +99,9 @@ class GRUCell(Cell):
         """Returns the zero state [..., U]."""
         return GRUState(zeros(params, z[0], params.recurrent_kernel.shape[0]))
 
-    def project(self, params: GRUParams, xs: ArrayLike) -> tuple[jax.Array, ...]:
+    def project(
+        self, params: GRUParams, xs: ArrayLike, *, dropout: Masks = ()
+    ) -> tuple[jax.Array, ...]:
         """Returns each gate's ``xs @ kernel`` and input bias, three times [..., U].
 
         Three arrays, as the step uses them apart: XLA's code for a step that takes slices of one
@@ -109,18 +115,27 @@ class GRUCell(Cell):
         bias = params.bias[0] if params.bias is not None and self.reset_after else params.bias
         xs = check_input("GRUCell", xs, params.kernel)
         kernels = jnp.split(params.kernel, 3, axis=-1)
-        return tuple(_products(xs, kernels, None if bias is None else jnp.split(bias, 3)))
+        biases = None if bias is None else jnp.split(bias, 3)
+        if len(dropout) <= 1:
+            return tuple(_products(xs * dropout[0] if dropout else xs, kernels, biases))
+        products = [xs * mask @ kernel for mask, kernel in zip(dropout, kernels, strict=True)]
+        return tuple(products if biases is None else map(jnp.add, products, biases))
 
     def step(
-        self, params: GRUParams, state: GRUState, z: tuple[jax.Array, ...]
+        self,
+        params: GRUParams,
+        state: GRUState,
+        z: tuple[jax.Array, ...],
+        *,
+        dropout: Masks = (),
     ) -> tuple[GRUState, jax.Array]:
         """Returns the next state and the output [..., U]."""
         recurrence = self._reset_after if self.reset_after else self._reset_before
-        hidden = recurrence(params, state.hidden, z)
+        hidden = recurrence(params, state.hidden, z, dropout)
         return GRUState(hidden), hidden
 
-    def _reset_after(self, params: GRUParams, hidden: jax.Array, z) -> jax.Array:
-        inner = hidden @ params.recurrent_kernel
+    def _reset_after(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
+        inner = masked_product(hidden, params.recurrent_kernel, dropout)
         if params.bias is not None:
             inner = inner + params.bias[1]
         inner_update, inner_reset, inner_candidate = jnp.split(inner, 3, axis=-1)
@@ -128,14 +143,15 @@ class GRUCell(Cell):
         activation, gate = self._activations()
         return gru_after(activation, gate, update, reset, candidate, inner_candidate, hidden)
 
-    def _reset_before(self, params: GRUParams, hidden: jax.Array, z) -> jax.Array:
+    def _reset_before(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
         split = 2 * params.recurrent_kernel.shape[0]
         gate_kernel, candidate_kernel = jnp.split(params.recurrent_kernel, [split], axis=-1)
-        update, reset = jnp.split(hidden @ gate_kernel, 2, axis=-1)
+        gates = masked_product(hidden, gate_kernel, dropout[:2])
+        update, reset = jnp.split(gates, 2, axis=-1)
         update, reset = z[0] + update, z[1] + reset
         activation, gate = self._activations()
         update, kept = gru_before(gate, update, reset, hidden)
-        candidate = activation(z[2] + kept @ candidate_kernel)
+        candidate = activation(z[2] + masked_product(kept, candidate_kernel, dropout[-1:]))
         return update * hidden + (1 - update) * candidate
 
     def _activations(self) -> tuple[Activation, Activation]:

@@ -1,7 +1,7 @@
 """LSTM, with optional peepholes, output projection and cell clipping."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,12 @@ from jrnn import activations, initializers
 from jrnn.activations import Activation
 from jrnn.cells.base import (
     Cell,
+    Masks,
     check_bias,
     check_shape,
     check_sizes,
     check_type,
+    masked_product,
     project_input,
     zeros,
 )
@@ -76,6 +78,8 @@ class LSTMCell(Cell):
     al., 2014 (arXiv:1402.1128, projection); ``keras.layers.LSTMCell``.
     """
 
+    gates: ClassVar[int] = 4
+
     activation: Activation | str = "tanh"
     recurrent_activation: Activation | str = "sigmoid"
     use_bias: bool = True
@@ -130,7 +134,7 @@ class LSTMCell(Cell):
         state_size, width = params.recurrent_kernel.shape
         return LSTMState(zeros(params, z, state_size), zeros(params, z, width // 4))
 
-    def project(self, params: LSTMParams, xs: ArrayLike) -> jax.Array:
+    def project(self, params: LSTMParams, xs: ArrayLike, *, dropout: Masks = ()) -> jax.Array:
         """Returns ``xs @ kernel + bias`` [..., 4U] for ``xs`` [..., F]."""
         check_type("LSTMCell", params, LSTMParams)
         units = params.kernel.shape[-1] // 4
@@ -144,13 +148,13 @@ class LSTMCell(Cell):
             _check_optional("peephole", params.peephole, self.peephole, (3, units))
         if self.projection or params.projection is not None:
             _check_optional("projection", params.projection, self.projection, (units, state_size))
-        return project_input("LSTMCell", xs, params.kernel, params.bias)
+        return project_input("LSTMCell", xs, params.kernel, params.bias, dropout)
 
     def step(
-        self, params: LSTMParams, state: LSTMState, z: jax.Array
+        self, params: LSTMParams, state: LSTMState, z: jax.Array, *, dropout: Masks = ()
     ) -> tuple[LSTMState, jax.Array]:
         """Returns the next state and the output [..., U or P]."""
-        pre = z + state.hidden @ params.recurrent_kernel
+        pre = z + masked_product(state.hidden, params.recurrent_kernel, dropout)
         activation = activations.get(self.activation)
         recurrent_activation = activations.get(self.recurrent_activation)
         if self._is_standard(activation, recurrent_activation):

@@ -11,10 +11,12 @@ from jrnn import activations, initializers
 from jrnn.activations import Activation
 from jrnn.cells.base import (
     Cell,
+    Masks,
     check_bias,
     check_shape,
     check_sizes,
     check_type,
+    masked_product,
     project_input,
     zeros,
 )
@@ -80,18 +82,23 @@ class SimpleRNNCell(Cell):
         """Returns the zero state [..., U]."""
         return SimpleRNNState(zeros(params, z, params.recurrent_kernel.shape[0]))
 
-    def project(self, params: SimpleRNNParams, xs: ArrayLike) -> jax.Array:
+    def project(self, params: SimpleRNNParams, xs: ArrayLike, *, dropout: Masks = ()) -> jax.Array:
         """Returns ``xs @ kernel + bias`` [..., U] for ``xs`` [..., F]."""
         check_type("SimpleRNNCell", params, SimpleRNNParams)
         units = params.kernel.shape[-1]
         check_shape("SimpleRNNCell", "recurrent_kernel", params.recurrent_kernel, (units, units))
         check_bias("SimpleRNNCell", params.bias, self.use_bias, (units,))
-        return project_input("SimpleRNNCell", xs, params.kernel, params.bias)
+        return project_input("SimpleRNNCell", xs, params.kernel, params.bias, dropout)
 
     def step(
-        self, params: SimpleRNNParams, state: SimpleRNNState, z: jax.Array
+        self,
+        params: SimpleRNNParams,
+        state: SimpleRNNState,
+        z: jax.Array,
+        *,
+        dropout: Masks = (),
     ) -> tuple[SimpleRNNState, jax.Array]:
         """Returns the next state and the output [..., U]."""
         activation = activations.get(self.activation)
-        hidden = activation(z + state.hidden @ params.recurrent_kernel)
+        hidden = activation(z + masked_product(state.hidden, params.recurrent_kernel, dropout))
         return SimpleRNNState(hidden), hidden

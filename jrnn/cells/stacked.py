@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jrnn.cells.base import Cell
+from jrnn.cells.dropout import draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,19 @@ class StackedCell(Cell):
             params.append(drawn)
             features = _output_features(cell, drawn, features)
         return tuple(params)
+
+    def draw(self, key: jax.Array, params: tuple, x: Any) -> tuple:
+        """Returns the parameters with masks of the cells that have dropout, for one input ``x``."""
+        drawn = []
+        keys = jax.random.split(key, len(self.cells))
+        for cell, cell_params, cell_key in zip(self.cells, params, keys, strict=True):
+            if draws(cell):
+                drawing: Any = cell
+                cell_params = drawing.draw(cell_key, cell_params, x)
+            drawn.append(cell_params)
+            z = cell.project(cell_params, x)
+            x = cell.step(cell_params, cell.initial_state(cell_params, z), z)[1]
+        return tuple(drawn)
 
     def initial_state(self, params: tuple, z: Any) -> tuple:
         """Returns each cell's initial state."""

@@ -13,8 +13,8 @@ from jrnn.model import Model
 from jrnn.model.basic import Embedding, Masking, TimeDistributed
 from jrnn.model.layer import Layer
 from jrnn.model.operation import Slice
-from jrnn.model.recurrent import Bidirectional, Recurrent
-from jrnn.model.stacked import OneOfStack, StackedRecurrent
+from jrnn.model.recurrent import Bidirectional, OneCell, Recurrent
+from jrnn.model.stacked import StackedRecurrent
 
 _ALWAYS = {"activation", "recurrent_activation", "reset_after"}  # shown even where the default
 _NEVER = {"name", "kind", "cell", "cells", "layers", "nodes", "inputs", "outputs", "input_names"}
@@ -70,7 +70,7 @@ def options(layer: Layer) -> str:
     parts = _options(layer)
     if isinstance(layer, StackedRecurrent):
         parts[:1] = [f"cells=({', '.join(map(_call, layer.cells))})"]  # each with its own units
-    elif isinstance(layer, Recurrent | OneOfStack):
+    elif isinstance(layer, OneCell):
         own = [f"cell={type(layer.cell).__name__}"] if layer.kind == "RNN" else []
         parts[1:1] = own + _options(layer.cell)  # after units
     if isinstance(layer, Bidirectional):

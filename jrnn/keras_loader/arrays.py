@@ -18,8 +18,8 @@ from jrnn.layers.core import DenseParams, EmbeddingParams
 from jrnn.model.basic import Dense, Embedding, TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
-from jrnn.model.recurrent import Bidirectional, Recurrent
-from jrnn.model.stacked import OneOfStack, StackedRecurrent
+from jrnn.model.recurrent import Bidirectional, OneCell
+from jrnn.model.stacked import StackedRecurrent
 
 Shape = tuple[int | None, ...]  # None: read off the file
 
@@ -40,7 +40,7 @@ def expected_arrays(
         layer: The layer.
         shape: Its input's shape, which tells the sizes of some; None where it is not known.
     """
-    if isinstance(layer, Recurrent | OneOfStack):
+    if isinstance(layer, OneCell):
         return _recurrent_arrays(layer)
     if isinstance(layer, Dense):
         shapes: dict[str, Shape] = {"kernel": (None, layer.units)}
@@ -50,7 +50,7 @@ def expected_arrays(
     return more_arrays(layer, shape)
 
 
-def _recurrent_arrays(layer: Recurrent | OneOfStack) -> tuple[Callable[..., Any], dict[str, Shape]]:
+def _recurrent_arrays(layer: OneCell) -> tuple[Callable[..., Any], dict[str, Shape]]:
     cell: Any = layer.cell
     params_type, gates = _CELLS[type(cell)]
     width = gates * layer.units
@@ -81,7 +81,7 @@ def has_arrays(layer: Layer) -> bool:
 def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
     """Returns a layer's parameters made of the arrays in Keras's order, each checked."""
     params_type, shapes = expected_arrays(layer)
-    if isinstance(layer, Recurrent | OneOfStack):
+    if isinstance(layer, OneCell):
         if isinstance(layer.cell, ConvLSTMCell):
             arrays = cross_correlations(layer.cell, arrays)
         arrays = plain(layer, packed(layer.name, arrays, len(shapes)))
@@ -117,7 +117,7 @@ def _check(layer: Layer, name: str, shape: Shape | None, array: StoredArray) -> 
 
 
 def _choices(layer: Layer) -> str:
-    if not isinstance(layer, Recurrent | OneOfStack):
+    if not isinstance(layer, OneCell):
         return layer.kind
     reset = f", reset_after={layer.cell.reset_after}" if isinstance(layer.cell, GRUCell) else ""
     return f"{layer.kind}(units={layer.units}{reset})"

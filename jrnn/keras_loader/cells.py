@@ -6,9 +6,10 @@ from typing import Any
 from jrnn.cells.base import Cell
 from jrnn.cells.stacked import StackedCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.dropout import cell_dropout
 from jrnn.keras_loader.layers import gru_cell, loop_options, lstm_cell, simple_rnn_cell
-from jrnn.model.recurrent import Recurrent
-from jrnn.model.stacked import OneOfStack, StackedRecurrent
+from jrnn.model.recurrent import OneCell, Recurrent
+from jrnn.model.stacked import StackedRecurrent
 
 CELLS: dict[str, Callable[[Config], Cell]] = {
     "GRUCell": gru_cell,
@@ -26,7 +27,14 @@ def parse_rnn(config: Config, parse: Any) -> Recurrent:
     if inner.kind == STACK and not inner.is_foreign():
         return _stacked(config, inner, options)
     one = _cell(config, inner)
-    return Recurrent(**options, cell=one.cell, units=one.units)
+    return Recurrent(
+        **options,
+        cell=one.cell,
+        units=one.units,
+        dropout=one.dropout,
+        recurrent_dropout=one.recurrent_dropout,
+        dropout_per_gate=one.dropout_per_gate,
+    )
 
 
 def _stacked(config: Config, stack: Config, options: dict[str, Any]) -> StackedRecurrent:
@@ -51,7 +59,7 @@ def _stacked(config: Config, stack: Config, options: dict[str, Any]) -> StackedR
     )
 
 
-def _cell(config: Config, inner: Config) -> OneOfStack:
+def _cell(config: Config, inner: Config) -> OneCell:
     """Returns one cell, if it is of those whose class is Keras's own."""
     if inner.is_foreign() or inner.kind not in CELLS:
         raise config.error(
@@ -60,7 +68,8 @@ def _cell(config: Config, inner: Config) -> OneOfStack:
         )
     _check_dtype(config, inner)
     cell = CELLS[inner.kind](inner)
-    found = OneOfStack(**inner.base(), cell=cell, units=inner.size("units", "output_dim"))
+    units = inner.size("units", "output_dim")
+    found = OneCell(**inner.base(), cell=cell, units=units, **cell_dropout(inner))
     inner.finish()
     return found
 

@@ -20,7 +20,7 @@ HARMLESS = frozenset({
     "embeddings_constraint", "W_constraint", "U_constraint", "b_constraint", "dropout",
     "recurrent_dropout", "dropout_W", "dropout_U", "implementation", "consume_less",
     "lora_rank", "lora_alpha", "quantization_config", "stochastic", "noise_shape",
-    "beta_init", "gamma_init", "momentum", "fused", "virtual_batch_size", "synchronized",
+    "beta_init", "gamma_init", "fused", "virtual_batch_size", "synchronized",
     "renorm_clipping", "renorm_momentum", "moving_mean_initializer",
     "moving_variance_initializer",
     *(

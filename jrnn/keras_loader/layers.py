@@ -1,5 +1,6 @@
 """One layer's config -> typed layer, for every Keras class that holds no other layer."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from jrnn.cells.simple_rnn import SimpleRNNCell
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.conv_lstm import parse_conv_lstm
 from jrnn.keras_loader.cudnn import cudnn_cell
+from jrnn.keras_loader.dropout import NOISE_LAYERS, cell_dropout, rate
 from jrnn.keras_loader.merge_layers import MERGE_LAYERS
 from jrnn.keras_loader.spatial_layers import SPATIAL_LAYERS
 from jrnn.keras_loader.value_layers import VALUE_LAYERS
@@ -69,6 +71,7 @@ def _conv_lstm(rank: int) -> Callable[[Config], Recurrent]:
             **config.base(),
             cell=parse_conv_lstm(config, rank),
             units=config.size("filters", "nb_filter"),
+            **cell_dropout(config),
             **options,
         )
 
@@ -77,14 +80,26 @@ def _conv_lstm(rank: int) -> Callable[[Config], Recurrent]:
 
 def _recurrent(make_cell: Callable[[Config], Any]) -> Callable[[Config], Recurrent]:
     def parse(config: Config) -> Recurrent:
-        return Recurrent(
+        layer = Recurrent(
             **config.base(),
             cell=make_cell(config),
             units=config.size("units", "output_dim"),
+            **cell_dropout(config),
             **loop_options(config),
         )
+        return dataclasses.replace(layer, dropout_each_step=_is_fused(layer, config))
 
     return parse
+
+
+def _is_fused(layer: Recurrent, config: Config) -> bool:
+    """Returns whether tf.keras runs the layer's loop fused, which draws dropout at each step."""
+    return (
+        config.writer.fuses_loops
+        and layer.recurrent_dropout == 0
+        and not layer.unroll
+        and layer.cell in (LSTMCell(), GRUCell())
+    )
 
 
 def loop_options(config: Config) -> dict[str, Any]:
@@ -122,6 +137,7 @@ def _embedding(config: Config) -> Embedding:
         input_dim=config.size("input_dim"),
         output_dim=config.size("output_dim"),
         mask_zero=config.flag("mask_zero", default=False),
+        dropout=rate(config, "dropout"),
     )
 
 
@@ -136,9 +152,8 @@ def _activation(config: Config) -> ActivationLayer:
 
 
 def _identity(config: Config) -> Identity:
-    rate = config.number("rate", "p", "stddev", "sigma", default=0.0)
-    config.get("l1", "l2", "data_format", "dim_ordering")
-    return Identity(**config.base(), rate=rate)
+    config.get("l1", "l2")
+    return Identity(**config.base())
 
 
 def _flatten(config: Config) -> Flatten:
@@ -169,29 +184,23 @@ def _repeat_vector(config: Config) -> RepeatVector:
 LAYERS: dict[str, Callable[[Config], Layer]] = {
     "Activation": _activation,
     "ActivityRegularization": _identity,
-    "AlphaDropout": _identity,
     "ConvLSTM1D": _conv_lstm(1),
     "ConvLSTM2D": _conv_lstm(2),
     "ConvLSTM3D": _conv_lstm(3),
     "CuDNNGRU": _recurrent(cudnn_cell),
     "CuDNNLSTM": _recurrent(cudnn_cell),
     "Dense": _dense,
-    "Dropout": _identity,
     "Embedding": _embedding,
     "Flatten": _flatten,
     "GRU": _recurrent(gru_cell),
-    "GaussianDropout": _identity,
-    "GaussianNoise": _identity,
     "LSTM": _recurrent(lstm_cell),
     "Masking": _masking,
     "Permute": _permute,
     "RepeatVector": _repeat_vector,
     "Reshape": _reshape,
     "SimpleRNN": _recurrent(simple_rnn_cell),
-    "SpatialDropout1D": _identity,
-    "SpatialDropout2D": _identity,
-    "SpatialDropout3D": _identity,
     **MERGE_LAYERS,
+    **NOISE_LAYERS,
     **SPATIAL_LAYERS,
     **VALUE_LAYERS,
 }

@@ -6,6 +6,7 @@ from typing import Any
 from jrnn import activations
 from jrnn.activations import BoundActivation
 from jrnn.keras_loader.config import LARGEST_NUMBER, Config
+from jrnn.keras_loader.dropout import rate
 from jrnn.keras_loader.options import axes, choice
 from jrnn.model.activation import PReLU, Softmax
 from jrnn.model.attention import Attention
@@ -65,6 +66,7 @@ def _batch_normalization(config: Config) -> BatchNormalization:
         epsilon=config.number("epsilon", default=1e-3),
         scale=config.flag("scale", default=True),
         center=config.flag("center", default=True),
+        momentum=config.number("momentum", default=0.99),
     )
 
 
@@ -152,6 +154,7 @@ def _any_attention(config: Config, score: Any, *, use_scale: bool) -> Attention:
         **config.base(),
         score=score,
         use_scale=config.flag("use_scale", default=use_scale),
+        dropout=rate(config, "dropout"),
         causal=config.flag("causal", default=False),
         passes_mask=config.writer.mask_leaves_list,
     )

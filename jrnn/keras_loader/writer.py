@@ -49,6 +49,22 @@ class Writer:
         return self.major >= 3 or (self.tf and self.version >= (2, 2, 5))
 
     @property
+    def implementation(self) -> int:
+        """Default of ``implementation`` where a config has none."""
+        newer = self.version >= ((2, 2, 5) if self.tf else (2, 3, 0))
+        return 2 if newer else 1
+
+    @property
+    def recurrent_dropout_is_per_gate(self) -> bool:
+        """Whether dropout of the state sets ``implementation`` to 1."""
+        return self.major >= 3 or self.fuses_loops
+
+    @property
+    def fuses_loops(self) -> bool:
+        """Whether standard LSTM and GRU layers run as fused loops of their own (TensorFlow 2)."""
+        return self.tf and self.version >= (2, 2, 5)
+
+    @property
     def reverses_stacked_states(self) -> bool:
         """Whether the states of stacked cells come and go with the highest cell's first."""
         return not self.tf and self.version < (2, 2, 3)

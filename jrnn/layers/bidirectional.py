@@ -1,7 +1,7 @@
 """Two directions over the same sequence."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Unpack
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells.base import Cell
+from jrnn.cells.dropout import draws
 from jrnn.cells.lstm import LSTMCell, LSTMParams
 from jrnn.layers.recurrent import TimeOptions, rnn, run_loop
 from jrnn.scan import directions_share_loop, scan_both
@@ -63,7 +64,8 @@ def bidirectional(
             two outputs, or None for the pair of them.
         backward_cell: Another cell for the backward direction.
         **options: As for ``rnn``. ``initial_state`` and ``initial_output`` are pairs (forward,
-            backward); ``reverse`` exchanges the two directions of travel.
+            backward); ``reverse`` exchanges the two directions of travel. A ``key`` is split,
+            one half for each direction that has dropout.
 
     Returns:
         ``(BidirectionalState(forward, backward), ys)``: outputs of both directions stand at
@@ -76,7 +78,6 @@ def bidirectional(
     Source: Schuster and Paliwal, 1997; ``keras.layers.Bidirectional``.
     """
     merged = merge_function(merge)
-    reverse = options.get("reverse", False)
     cells = cell, backward_cell or cell
     params = BidirectionalParams(*_pair("params", params))
     states = _pair("initial_state", options.get("initial_state"))
@@ -87,18 +88,30 @@ def bidirectional(
         return BidirectionalState(*states), merged(*ys)
     reverse = options.get("reverse", False)
     runs = []
-    for one, weights, state, output, back in zip(
-        cells, params, states, outputs, (reverse, not reverse), strict=True
+    for one, weights, state, output, back, key in zip(
+        cells, params, states, outputs, (reverse, not reverse), _keys(cells, options), strict=True
     ):
         own: TimeOptions = {
             **options,
             "initial_state": state,
             "initial_output": output,
             "reverse": back,
+            "key": key,
         }
         runs.append(rnn(one, weights, xs, **own))
     (forward, ys_forward), (backward, ys_backward) = runs
     return BidirectionalState(forward, backward), merged(ys_forward, ys_backward)
+
+
+def _keys(cells: tuple[Cell, Cell], options: TimeOptions) -> Sequence[jax.Array | None]:
+    """Returns a key for each direction that draws; for both, to be refused, where none does."""
+    key = options.get("key")
+    if key is None:
+        return None, None
+    keys = list(jax.random.split(key))
+    if not any(map(draws, cells)):
+        return keys
+    return [key if draws(cell) else None for key, cell in zip(keys, cells, strict=True)]
 
 
 def _share_loop(
@@ -108,7 +121,7 @@ def _share_loop(
     shape = jnp.shape(xs) if isinstance(xs, jax.Array | np.ndarray) else ()
     if len(shape) < 2 or not all(isinstance(size, int) for size in shape):  # symbolic
         return False
-    if not all(isinstance(cell, LSTMCell) for cell in cells):
+    if not all(isinstance(cell, LSTMCell) for cell in cells) or options.get("key") is not None:
         return False
     if not all(isinstance(weights, LSTMParams) for weights in params):
         return False

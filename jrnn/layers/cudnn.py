@@ -39,6 +39,7 @@ def lstm_cudnn(
     return_sequences: bool = True,
     return_all_states: bool = False,
     masked_output: str = "zero",
+    key: jax.Array | None = None,
 ) -> tuple[LSTMState, jax.Array]:
     """Returns what ``jrnn.lstm`` returns, ``(state, ys)``, computed by cuDNN.
 
@@ -56,6 +57,8 @@ def lstm_cudnn(
             raise _error(f"{name} is given", f"{name}=None", hint)
     if return_all_states:
         raise _error("return_all_states is asked for", "return_all_states=False")
+    if key is not None:
+        raise _error("key is given", "key=None, for it draws no dropout")
     if unroll != 1:
         raise _error(f"unroll is {unroll}", "unroll=1, for there is no loop")
     if masked_output != "zero":

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jrnn.cells.base import Cell, Params, State
+from jrnn.cells.dropout import draws
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.layers.arguments import check_lengths, check_options, flags, layout
 from jrnn.layers.cudnn import lstm_cudnn
 from jrnn.scan import Implementation, scan_cell
+from jrnn.scan.direction import first_step
 
 
 class LoopOptions(TypedDict, total=False):
@@ -31,6 +33,7 @@ class LoopOptions(TypedDict, total=False):
     return_sequences: bool
     return_all_states: bool
     masked_output: Literal["zero", "repeat"]
+    key: jax.Array | None
 
 
 class TimeOptions(LoopOptions, total=False):
@@ -55,6 +58,7 @@ def rnn(
     return_sequences: bool = True,
     return_all_states: bool = False,
     masked_output: Literal["zero", "repeat"] = "zero",
+    key: jax.Array | None = None,
     implementation: Implementation = "auto",
 ) -> tuple[State, Any]:
     """Runs any cell over a sequence and returns ``(state, ys)``.
@@ -92,6 +96,8 @@ def rnn(
             [B, T, U], in place of the final one.
         masked_output: "zero" or "repeat": what a step that does not count puts out. A repeated
             output is that of the step done before.
+        key: A PRNG key to train with dropout: draws the masks of a ``DropoutCell``. None for
+            inference.
         implementation: Where the input is projected: "hoisted" (all steps at once, before the
             loop), "chunked" (some steps at a time), "in_loop" (each step for itself) or "auto"
             (what is fastest, by shape). Changes speed and memory alone.
@@ -123,6 +129,7 @@ def rnn(
         return_sequences=return_sequences,
         return_all_states=return_all_states,
         masked_output=masked_output,
+        key=key,
         implementation=implementation,
     )
 
@@ -140,11 +147,17 @@ def run_loop(
     time_major: bool = False,
     unroll: int = 1,
     masked_output: str = "zero",
+    key: jax.Array | None = None,
     implementation: Implementation = "auto",
     **options: Any,
 ) -> tuple[Any, Any]:
     """Returns ``scan``'s ``(state, ys)`` for checked arguments, time where the input has it."""
     check_options(unroll, masked_output, implementation)
+    if key is not None and not draws(cell):
+        raise ValueError(
+            f"jrnn: key is given, but {type(cell).__name__} draws nothing; wrap the cell, as in "
+            "DropoutCell(LSTMCell(), dropout=0.1), or leave the key out"
+        )
     xs = jax.tree.map(jnp.asarray, xs)
     axis, batch, steps = layout(xs, feature_ndim, time_major)
     check_lengths(lengths, batch, steps)
@@ -160,6 +173,7 @@ def run_loop(
         resets=flags("resets", resets, expected),
         unroll=unroll,
         masked_output=masked_output,
+        key=key,
         implementation=implementation,
         **options,
     )
@@ -177,16 +191,17 @@ def run_loop(
         "implementation",
     ),
 )
-def _run(scan, cell, axis, params, xs, *, mask, resets, **options):
+def _run(scan, cell, axis, params, xs, *, mask, resets, key, **options):
     def to_front(tree):
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), tree)
 
     def to_place(tree):  # a state may have leaves without the batch axes: a clock, a PRNG key
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, min(axis, leaf.ndim - 1)), tree)
 
-    state, ys = scan(
-        cell, params, to_front(xs), mask=to_front(mask), resets=to_front(resets), **options
-    )
+    xs = to_front(xs)
+    if key is not None:
+        params = cell.draw(key, params, first_step(xs))
+    state, ys = scan(cell, params, xs, mask=to_front(mask), resets=to_front(resets), **options)
     return (
         to_place(state) if options.get("return_all_states", False) else state,
         to_place(ys) if options.get("return_sequences", True) else ys,

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.model.layer import Layer, Mask, Result
+from jrnn.model.layer import Layer, Mask, Result, Training
+from jrnn.model.noise import drop
 
 
 class AttentionParams(NamedTuple):
@@ -24,17 +25,23 @@ class Attention(Layer):
         score: "dot": ``scale * query . key``; "concat": ``weight * sum(tanh(scale * (query +
             key)))``; "additive": ``sum(scale * tanh(query + key))``.
         use_scale: Whether there is a scale, or else 1.
+        dropout: Probability that a weight is dropped, in training.
         causal: Whether a step attends to those before it and itself alone.
         passes_mask: Whether the query's mask passes through.
     """
 
     score: Literal["dot", "concat", "additive"] = "dot"
     use_scale: bool = False
+    dropout: float = 0.0
     causal: bool = False
     passes_mask: bool = True
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns [B, Q, F] for the inputs query [B, Q, D], value [B, V, F] and key [B, V, D]."""
+        return self.train(params, inputs, masks, state, None)
+
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
+        """Returns the same, with dropout unless ``training`` is None."""
         if len(inputs) not in (2, 3):
             raise ValueError(f"{self.kind} cannot be called on {len(inputs)} inputs")
         query, value, key = inputs[0], inputs[1], inputs[-1]
@@ -43,7 +50,8 @@ class Attention(Layer):
         if counts is not None:
             distance = 65504.0 if scores.dtype == jnp.float16 else 1e9
             scores = jnp.where(counts, scores, scores - distance)
-        y = jax.nn.softmax(scores, axis=-1) @ value
+        weights = jax.nn.softmax(scores, axis=-1)
+        y = (weights if training is None else drop(weights, self.dropout, training)) @ value
         if masks[0] is not None:
             y = jnp.where(masks[0][..., None], y, 0)
         return Result((y,), (masks[0] if self.passes_mask else None,))

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 
 from jrnn import activations
 from jrnn.activations import Activation
-from jrnn.layers.core import dense, embedding, masking
-from jrnn.model.layer import Layer, Mask, Result, steps_of
+from jrnn.layers.core import EmbeddingParams, dense, embedding, masking
+from jrnn.model.layer import Layer, Mask, Result, Training, steps_of
+from jrnn.model.noise import drop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,11 +30,19 @@ class Dense(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Embedding(Layer):
-    """Rows of a table; ``mask_zero`` masks steps whose id is 0."""
+    """Rows of a table.
+
+    Attributes:
+        input_dim: Number of rows.
+        output_dim: Number of features.
+        mask_zero: Whether steps whose id is 0 are masked.
+        dropout: Probability that a row is dropped, in training (Keras 1).
+    """
 
     input_dim: int
     output_dim: int
     mask_zero: bool = False
+    dropout: float = 0.0
 
     def cast_inputs(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Returns the inputs as they are: a large id would not survive in 16 bits."""
@@ -43,6 +52,11 @@ class Embedding(Layer):
         """Returns the rows [..., F] and, with ``mask_zero``, the mask ``ids != 0``."""
         ids = inputs[0]
         return Result((embedding(params, ids),), (ids != 0 if self.mask_zero else None,))
+
+    def train(self, params, inputs, masks, state, training) -> Result:
+        """Returns the same, with rows dropped."""
+        table = drop(params.embeddings, self.dropout, training, (None, 1))
+        return self.call(EmbeddingParams(table), inputs, masks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,9 +84,7 @@ class ActivationLayer(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Identity(Layer):
-    """What acts in training alone: the dropout and noise layers."""
-
-    rate: float = 0.0
+    """What changes nothing."""
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns the input and its mask."""
@@ -163,6 +175,17 @@ class TimeDistributed(Layer):
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
         """Returns the inner layer's outputs [B, T, ...]."""
+        return self.train(params, inputs, masks, state, None)
+
+    def train(
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any,
+        training: Training | None,
+    ) -> Result:
+        """Returns the same, in training unless ``training`` is None."""
         batch, steps = inputs[0].shape[:2]
 
         def merge(a):
@@ -174,7 +197,8 @@ class TimeDistributed(Layer):
         mask = masks[0]
         deep = self.mask_to_inner and mask is not None and mask.ndim > 2
         values = [merge(x) for x in inputs]
-        inner = self.layer.run(params, values, [merge(mask) if deep else None])
+        inner_mask = merge(mask) if deep else None
+        inner = self.layer.run(params, values, [inner_mask], None, training)
         if self.mask_from_inner and inner.masks[0] is not None:
             mask = split(inner.masks[0])
         elif self.mask_from_inner:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.model.layer import Layer, Mask, Result
+from jrnn.model.layer import Layer, Mask, Result, Training
 
 
 class Ref(NamedTuple):
@@ -65,8 +65,10 @@ class Model(Layer):
         *inputs: Any,
         state: Mapping[str, Any] | None = None,
         return_state: bool = False,
+        training: bool = False,
+        key: jax.Array | None = None,
     ) -> Any:
-        """Runs the model as in inference and returns what Keras's ``model(x)`` returns.
+        """Runs the model and returns what Keras's ``model(x)`` returns.
 
         Pure: ``jax.jit(model.apply)``, ``jax.grad`` and ``jax.vmap`` work.
 
@@ -75,15 +77,20 @@ class Model(Layer):
             *inputs: One array [B, ...] for each of ``model.inputs``, or a dict by their names.
             state: The state that the last call returned, for stateful layers; None resets them.
             return_state: Whether to return ``(state, outputs)``, the state of stateful layers
-                by layer name, in place of the outputs alone.
+                by layer name, in place of the outputs alone. In training it also holds the new
+                moving statistics of BatchNormalization, which the next call goes on from.
+            training: Whether dropout and noise act, and BatchNormalization takes the batch's
+                statistics.
+            key: The PRNG key of dropout and noise; a call with the same key draws the same.
 
         Returns:
             The output; a tuple of them if there are several, a dict if the model has named ones.
 
         Raises:
-            ValueError: If the number, the rank or the features of the inputs do not fit.
+            ValueError: If the number, the rank or the features of the inputs do not fit; if the
+                training of a layer needs a key and there is none, or there is one without it.
 
-        Source: ``keras.Model.__call__`` with ``training=False``.
+        Source: ``keras.Model.__call__``.
         """
         names = {layer.name for layer in self.layers}
         if not isinstance(params, Mapping):
@@ -97,7 +104,13 @@ class Model(Layer):
                 f"model {self.name!r}: state holds {held}, but what the last call returned is "
                 f"needed, a dict by names of {sorted(names)}"
             )
-        result = self.call(params, self._arrange(inputs), [None] * len(self.inputs), state)
+        if key is not None and not training:
+            raise ValueError(
+                f"model {self.name!r}: key is given, but nothing is drawn in inference; give "
+                "training=True, or leave the key out"
+            )
+        arrays, no_masks = self._arrange(inputs), [None] * len(self.inputs)
+        result = self.train(params, arrays, no_masks, state, Training(key) if training else None)
         outputs: Any = result.outputs
         if self.output_names is not None:
             outputs = dict(zip(self.output_names, outputs, strict=True))
@@ -109,13 +122,29 @@ class Model(Layer):
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
         """Returns the outputs in order, their masks, and the stateful layers' states."""
-        results, states = self.trace(params, inputs, masks, state)
+        return self.train(params, inputs, masks, state, None)
+
+    def train(
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any,
+        training: Training | None,
+    ) -> Result:
+        """Returns the same, in training unless ``training`` is None."""
+        results, states = self.trace(params, inputs, masks, state, training)
         found = [(results[ref.layer, ref.node], ref.tensor) for ref in self.outputs]
         outputs = tuple(result.outputs[tensor] for result, tensor in found)
         return Result(outputs, tuple(result.masks[tensor] for result, tensor in found), states)
 
     def trace(
-        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any = None,
+        training: Training | None = None,
     ) -> tuple[dict[tuple[str, int], Result], dict[str, Any]]:
         """Returns every call's result by (layer name, node), and the stateful layers' states."""
         results = {
@@ -124,7 +153,7 @@ class Model(Layer):
         }
         params = params or {}  # None where the model is a layer without any
         states: dict[str, Any] = dict(state or {})
-        for node in self.nodes:
+        for number, node in enumerate(self.nodes):
             name = node.layer.name
             sources = [(_holding(results, ref), ref.tensor) for ref in node.inputs]
             values = [result.outputs[tensor] for result, tensor in sources]
@@ -134,7 +163,10 @@ class Model(Layer):
             for position, ref in enumerate(node.masks[: len(values)]):
                 if ref is not None:
                     node_masks[position] = _holding(results, ref).outputs[ref.tensor]
-            result = self._call(node.layer, params.get(name), values, node_masks, states.get(name))
+            own_training = None if training is None else training.part(number)
+            result = self._call(
+                node.layer, params.get(name), values, node_masks, states.get(name), own_training
+            )
             results[name, node.number] = result
             if result.state:
                 states[name] = result.state
@@ -142,9 +174,17 @@ class Model(Layer):
             _holding(results, ref)
         return results, states
 
-    def _call(self, layer: Layer, params: Any, values: list, masks: list, state: Any) -> Result:
+    def _call(
+        self,
+        layer: Layer,
+        params: Any,
+        values: list,
+        masks: list,
+        state: Any,
+        training: Training | None,
+    ) -> Result:
         try:
-            return layer.run(params, values, masks, state)
+            return layer.run(params, values, masks, state, training)
         except AttributeError as error:
             if params is not None:
                 raise

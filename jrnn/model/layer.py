@@ -10,6 +10,26 @@ import jax.numpy as jnp
 Mask = jax.Array | None
 
 
+class Training(NamedTuple):
+    """That a call is one of training, and what its dropout and noise are drawn from.
+
+    Attributes:
+        key: A PRNG key, or None where nothing may be drawn.
+    """
+
+    key: jax.Array | None
+
+    def part(self, index: int) -> "Training":
+        """Returns what the call number ``index`` of several draws from."""
+        return self if self.key is None else Training(jax.random.fold_in(self.key, index))
+
+    def needed_key(self) -> jax.Array:
+        """Returns the key; raises ``ValueError`` if there is none."""
+        if self.key is None:
+            raise ValueError("it is random in training; give key=jax.random.key(...)")
+        return self.key
+
+
 class Result(NamedTuple):
     """What a layer's call gives back."""
 
@@ -41,11 +61,30 @@ class Layer:
         """Returns outputs, their masks and the next state, for inputs and their masks."""
         raise NotImplementedError(f"{type(self).__name__}.call")
 
-    def run(
-        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+    def train(
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any,
+        training: Training,
     ) -> Result:
-        """Returns ``call`` on parameters and inputs in the layer's dtype."""
-        return self.call(self.cast(params), self.cast_inputs(inputs), masks, state)
+        """Returns what ``call`` does, in training: the same for most layers."""
+        return self.call(params, inputs, masks, state)
+
+    def run(
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any = None,
+        training: Training | None = None,
+    ) -> Result:
+        """Returns ``call`` or ``train`` on parameters and inputs in the layer's dtype."""
+        params, inputs = self.cast(params), self.cast_inputs(inputs)
+        if training is None:
+            return self.call(params, inputs, masks, state)
+        return self.train(params, inputs, masks, state, training)
 
     def cast_inputs(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Returns the inputs in the layer's dtype."""

@@ -8,18 +8,45 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.base import Cell
+from jrnn.cells.dropout import DropoutCell, draws
 from jrnn.layers.bidirectional import BidirectionalState, merge_function
 from jrnn.layers.recurrent import rnn
-from jrnn.model.layer import Layer, Mask, Result, steps_of
+from jrnn.model.layer import Layer, Mask, Result, Training, steps_of
+from jrnn.model.noise import drop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recurrent(Layer):
-    """A cell over time, with Keras's options and its writers' habits.
+class OneCell(Layer):
+    """What holds a cell and, for training, its dropout.
 
     Attributes:
         cell: The cell.
-        units: Size of the output.
+        units: Size of its output.
+        dropout: Probability that a feature of the input is dropped, in training.
+        recurrent_dropout: Likewise, of the state.
+        dropout_per_gate: Whether each gate has masks of its own (``implementation=1``).
+    """
+
+    cell: Cell
+    units: int
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    dropout_per_gate: bool = False
+
+    def training_cell(self) -> Cell:
+        """Returns the cell with its dropout, if it has any."""
+        if self.dropout == 0 and self.recurrent_dropout == 0:
+            return self.cell
+        return DropoutCell(
+            self.cell, self.dropout, self.recurrent_dropout, per_gate=self.dropout_per_gate
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recurrent(OneCell):
+    """A cell over time, with Keras's options and its writers' habits.
+
+    Attributes:
         return_sequences: Whether the output holds every step.
         return_state: Whether the final states follow the output.
         go_backwards: Whether the last step comes first; outputs stay in the order computed.
@@ -31,10 +58,10 @@ class Recurrent(Layer):
             initial hidden "state" (Keras to 2.2 on TensorFlow, Keras 3 on JAX).
         zeroes_mirrored_steps: Whether zeros stand at the mirror images of the masked steps, and
             masked steps repeat: Keras on TensorFlow and torch, unrolled and going backwards.
+        dropout_each_step: Whether what the input drops is drawn anew at each step, in place of
+            once for the sequence (the fused loops of tf.keras).
     """
 
-    cell: Cell
-    units: int
     return_sequences: bool = False
     return_state: bool = False
     go_backwards: bool = False
@@ -44,17 +71,36 @@ class Recurrent(Layer):
     zero_output_for_mask: bool = False
     masked_start: Literal["zeros", "state"] = "zeros"
     zeroes_mirrored_steps: bool = False
+    dropout_each_step: bool = False
 
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
         """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
+        return self.train(params, inputs, masks, state, None)
+
+    def train(
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any,
+        training: Training | None,
+    ) -> Result:
+        """Returns the same, with dropout unless ``training`` is None."""
+        cell, key = self.cell, None
+        if training is not None and self.dropout_each_step:
+            x = drop(inputs[0], self.dropout, training)
+            inputs = [x, *inputs[1:]]
+        elif training is not None:
+            cell = self.training_cell()
+            key = training.needed_key() if draws(cell) else None
         x, mask, time_axis = inputs[0], self._steps(masks[0]), 0 if self.time_major else 1
         if len(inputs) > 1:
             state = self._state(params, x, inputs[1:])
         repeats_state = mask is not None and state is not None and self.masked_start == "state"
         state, y = rnn(
-            self.cell,
+            cell,
             params,
             x,
             initial_state=state,
@@ -64,6 +110,7 @@ class Recurrent(Layer):
             return_sequences=self.return_sequences,
             masked_output="repeat",
             initial_output=self._output_of(state) if repeats_state else None,
+            key=key,
         )
         if self.return_sequences and self.go_backwards:
             y = jnp.flip(y, time_axis)
@@ -133,10 +180,28 @@ class Bidirectional(Layer):
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
         """Returns the merged output and the states; inputs are (x, *forward, *backward)."""
+        return self.train(params, inputs, masks, state, None)
+
+    def train(
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any,
+        training: Training | None,
+    ) -> Result:
+        """Returns the same, in training unless ``training`` is None."""
         middle = 1 + len(inputs[1:]) // 2
         ahead, behind = (None, None) if state is None else state
-        forward = self.forward.run(params[0], [inputs[0], *inputs[1:middle]], masks[:1], ahead)
-        backward = self.backward.run(params[1], [inputs[0], *inputs[middle:]], masks[:1], behind)
+        ahead_training, behind_training = (
+            None if training is None else training.part(k) for k in (0, 1)
+        )
+        forward = self.forward.run(
+            params[0], [inputs[0], *inputs[1:middle]], masks[:1], ahead, ahead_training
+        )
+        backward = self.backward.run(
+            params[1], [inputs[0], *inputs[middle:]], masks[:1], behind, behind_training
+        )
         y_backward = backward.outputs[0]
         if self.backward.return_sequences:
             y_backward = jnp.flip(y_backward, 0 if self.backward.time_major else 1)

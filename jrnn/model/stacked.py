@@ -7,21 +7,9 @@ from typing import Any
 import jax
 
 from jrnn.cells.base import Cell
-from jrnn.model.layer import Layer, Mask, Result, steps_of
-from jrnn.model.recurrent import Recurrent
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OneOfStack(Layer):
-    """One cell of a stack: it has a name and arrays of its own, but no loop.
-
-    Attributes:
-        cell: The cell.
-        units: Size of its output.
-    """
-
-    cell: Cell
-    units: int
+from jrnn.cells.stacked import StackedCell
+from jrnn.model.layer import Mask, Result, Training, steps_of
+from jrnn.model.recurrent import OneCell, Recurrent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,15 +24,24 @@ class StackedRecurrent(Recurrent):
             the highest one's (Keras 2.2.3 to 2.2.5 on TensorFlow: the first of all states).
     """
 
-    cells: tuple[OneOfStack, ...]
+    cells: tuple[OneCell, ...]
     reverse_states: bool = False
     masked_repeats_lowest: bool = False
 
-    def call(
-        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
+    def training_cell(self) -> Cell:
+        """Returns the stack of the cells with their dropout."""
+        return StackedCell([one.training_cell() for one in self.cells])
+
+    def train(
+        self,
+        params: Any,
+        inputs: Sequence[Any],
+        masks: Sequence[Mask],
+        state: Any,
+        training: Training | None,
     ) -> Result:
         """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
-        result = super().call(params, inputs, masks, state)
+        result = super().train(params, inputs, masks, state, training)
         mask, y = steps_of(masks[0]), result.outputs[0]
         if mask is None or not self.masked_repeats_lowest:
             return result

@@ -39,7 +39,7 @@ def direction(
     valid = _valid_steps(jax.tree.leaves(xs)[0].shape[0], lengths, mask)
     if valid is not None:
         xs = _where(valid, xs, jax.tree.map(jnp.zeros_like, xs))
-    z0 = cell.project(params, _first_step(xs))
+    z0 = cell.project(params, first_step(xs))
     fresh = cell.initial_state(params, z0)
     state = fresh if initial_state is None else _like("initial_state", initial_state, fresh)
 
@@ -91,7 +91,7 @@ def _crossings(resets, reverse: bool) -> jax.Array | None:
     return jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
 
 
-def _first_step(xs: Any) -> Any:
+def first_step(xs: Any) -> Any:
     """Returns the input of one step, also where there are no steps."""
     return jax.tree.map(lambda x: x[0] if x.shape[0] else jnp.zeros_like(x, shape=x.shape[1:]), xs)
 

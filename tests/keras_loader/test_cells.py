@@ -8,8 +8,8 @@ from jrnn.keras_loader import KerasFileError
 from jrnn.keras_loader.build import build_params
 from jrnn.keras_loader.parse import parse_layer, parse_model
 from jrnn.keras_loader.writer import writer_of
-from jrnn.model.recurrent import Recurrent
-from jrnn.model.stacked import OneOfStack, StackedRecurrent
+from jrnn.model.recurrent import OneCell, Recurrent
+from jrnn.model.stacked import StackedRecurrent
 from tests.cell_entries import MIXED, cell, flat, mixed_arrays, rnn
 from tests.keras_entries import (
     KERAS2,
@@ -66,7 +66,7 @@ def test_a_stack_of_one_cell():
     alone = entry("StackedRNNCells", name="s", cells=[cell("GRU", 4)])
     found = parse_layer(entry("RNN", name="r", cell=alone), KERAS2)
     assert isinstance(found, StackedRecurrent)
-    one = OneOfStack(
+    one = OneCell(
         name="gru",
         kind="GRUCell",
         cell=GRUCell(recurrent_activation="hard_sigmoid_keras2", reset_after=False),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
-from jrnn.model.recurrent import Recurrent
-from jrnn.model.stacked import OneOfStack, StackedRecurrent
+from jrnn.model.recurrent import OneCell, Recurrent
+from jrnn.model.stacked import StackedRecurrent
 from tests.keras_entries import numbers
 
 F, T, B = 3, 5, 4
@@ -20,7 +20,7 @@ KINDS = (LSTMCell(), GRUCell(), SimpleRNNCell())
 
 def stack(units=(5, 4, 2), cells=KINDS, **options) -> StackedRecurrent:
     parts = tuple(
-        OneOfStack(name=f"c{k}", kind=type(cell).__name__, cell=cell, units=size)
+        OneCell(name=f"c{k}", kind=type(cell).__name__, cell=cell, units=size)
         for k, (cell, size) in enumerate(zip(cells, units, strict=True))
     )
     return StackedRecurrent(
