@@ -9,6 +9,7 @@ from jrnn.cells.simple_rnn import SimpleRNNCell
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.conv_lstm import parse_conv_lstm
 from jrnn.keras_loader.cudnn import cudnn_cell
+from jrnn.keras_loader.initializers import cell_initializers, forget_bias
 from jrnn.keras_loader.merge_layers import MERGE_LAYERS
 from jrnn.keras_loader.spatial_layers import SPATIAL_LAYERS
 from jrnn.keras_loader.value_layers import VALUE_LAYERS
@@ -32,6 +33,7 @@ def simple_rnn_cell(config: Config) -> SimpleRNNCell:
     return SimpleRNNCell(
         activation=config.activation("activation", default="tanh"),
         use_bias=config.flag("use_bias", default=True),
+        **cell_initializers(config, 1),
     )
 
 
@@ -42,6 +44,7 @@ def gru_cell(config: Config) -> GRUCell:
         recurrent_activation=_gates(config),
         reset_after=config.flag("reset_after", default=config.writer.reset_after),
         use_bias=config.flag("use_bias", default=True),
+        **cell_initializers(config, 3),
     )
 
 
@@ -51,6 +54,7 @@ def lstm_cell(config: Config) -> LSTMCell:
         activation=config.activation("activation", default="tanh"),
         recurrent_activation=_gates(config),
         use_bias=config.flag("use_bias", default=True),
+        **forget_bias(config, 4),
     )
 
 
@@ -89,7 +93,9 @@ def _recurrent(make_cell: Callable[[Config], Any]) -> Callable[[Config], Recurre
 
 def loop_options(config: Config) -> dict[str, Any]:
     """Returns the arguments that every layer with a loop takes."""
-    unroll = config.flag("unroll", default=False)
+    unroll = config.get("unroll")
+    # Any number but 0 is true to Keras, which then unrolls the whole sequence.
+    unroll = bool(unroll) if type(unroll) is int else config.flag("unroll", default=False)
     go_backwards = config.flag("go_backwards", default=False)
     zero_output = config.flag("zero_output_for_mask", default=False)
     if config.get("num_constants"):
