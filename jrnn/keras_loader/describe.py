@@ -54,7 +54,7 @@ def output_shapes(
     params: dict[str, Any] | None = None,
     input_shapes: Sequence[Shape] | None = None,
 ) -> dict[Call, tuple[Shape, ...]]:
-    """Returns the shapes of every call's outputs, by the layer's name and the call's number, from 0.
+    """Returns the shapes of every call's outputs, by layer name and number of the call.
 
     None stands for the size of an axis that the inputs leave open.
 
@@ -64,7 +64,7 @@ def output_shapes(
         input_shapes: Those of the model's inputs, with the batch; None for what its file says.
 
     Raises:
-        ValueError: If there are as many inputs as shapes not, or the shapes cannot be told: an
+        ValueError: If the shapes are more or fewer than the inputs, or cannot be told: an
             input's is not known, or they do not fit.
     """
     if input_shapes is not None:

@@ -82,7 +82,7 @@ def _array(layer: Layer, own: Any, name: str) -> jax.Array | None:
     """Returns one of a layer's arrays; None where it has no bias, say."""
     if not hasattr(own, name):
         raise ValueError(
-            f"layer {layer.name!r}: a penalty or constraint is for its {name!r}, but its parameters "
+            f"layer {layer.name!r}: it has a penalty or constraint for {name!r}, but its parameters "
             f"are {type(own).__name__} with {', '.join(getattr(own, '_fields', ())) or 'no names'}"
         )
     return getattr(own, name)
