@@ -144,7 +144,7 @@ def get(constraint: str | Constraint, **options: float | Sequence[int]) -> Const
 
 
 def _axis(axis: int | Sequence[int]) -> Axis:
-    axes = tuple(axis) if isinstance(axis, list | tuple) else (axis,)
+    axes: tuple = tuple(axis) if isinstance(axis, list | tuple) else (axis,)
     if not axes or not all(type(one) is int for one in axes):
         raise ValueError(f"axis is {axis!r}, but an integer or several are needed")
     return axes[0] if len(axes) == 1 else axes

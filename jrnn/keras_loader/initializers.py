@@ -33,7 +33,8 @@ _MAKE_OF_KERAS1: Mapping[str, Callable[..., Initializer]] = _MAKE | {
     "he_normal": functools.partial(_normal, 2.0, "fan_in"),
     "orthogonal": functools.partial(initializers.orthogonal, 1.1),
 }
-_NAMES = {initializers.get(name): name for name in reversed(INITIALIZERS)}
+_GLOROT = "glorot_uniform"
+_NAMES = {initializers.get(name): name for name in reversed([*INITIALIZERS])}
 
 
 def cell_initializers(config: Config, gates: int) -> dict[str, Any]:
@@ -75,11 +76,8 @@ def _of_keras1(config: Config, gates: int, found: dict[str, Any]) -> dict[str, A
     """Unless for the GPU, Keras 1 drew gate by gate, and 1.2 the recurrent kernel as the kernel."""
     if gates == 1 or config.values.get("consume_less") == "gpu":
         return found
-    kernel = found.get("kernel_initializer", "glorot_uniform")
-    recurrent = found.get("recurrent_initializer", _named(initializers.orthogonal(1.1)))
-    if config.writer.version >= (1, 2, 0) and config.kind in ("GRU", "LSTM"):
-        recurrent = kernel
-    drawn = {"kernel_initializer": kernel, "recurrent_initializer": recurrent}
-    return found | {
-        field: initializers.per_block(initializers.get(one), gates) for field, one in drawn.items()
+    if config.writer.version >= (1, 2, 0) and config.kind in ("GRU", "LSTM") and found:
+        found = {**found, "recurrent_initializer": found.get("kernel_initializer", _GLOROT)}
+    return {
+        field: initializers.per_block(initializers.get(one), gates) for field, one in found.items()
     }

@@ -88,8 +88,9 @@ def _array(kind: str, key: str) -> str:
 
 
 def _per_batch(activity: Regularizer | None, writer: Writer) -> Regularizer | None:
-    known = activity is not None and not isinstance(activity, Unknown)
-    return OverBatch(activity) if known and writer.divides_activity else activity
+    if activity is None or isinstance(activity, Unknown) or not writer.divides_activity:
+        return activity
+    return OverBatch(activity)
 
 
 def _of_keras1(

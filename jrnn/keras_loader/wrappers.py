@@ -24,7 +24,7 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
         backward = _direction(config, "backward_layer", parse)
     else:
         backwards = not forward.go_backwards if writer.backward_is_negated else True
-        mirrored = writer.zeroes_mirrored_steps(forward.unroll, backwards)
+        mirrored = writer.zeroes_mirrored_steps(bool(forward.unroll), backwards)
         backward = dataclasses.replace(
             forward, go_backwards=backwards, zeroes_mirrored_steps=mirrored
         )
@@ -63,7 +63,7 @@ def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:
 def _zeroing(layer: Recurrent, writer: Writer) -> Recurrent:
     if isinstance(layer.cell, ConvLSTMCell) and writer.major < 3:
         return layer  # tf.keras does not hand this option to its loop
-    zeroes = layer.return_sequences and writer.honours_zero_output(layer.unroll)
+    zeroes = layer.return_sequences and writer.honours_zero_output(bool(layer.unroll))
     return dataclasses.replace(layer, zero_output_for_mask=zeroes)
 
 
@@ -74,9 +74,7 @@ def parse_time_distributed(config: Config, parse: ParseInner) -> TimeDistributed
     if isinstance(one, Recurrent) and one.stateful:
         raise config.error("its inner layer is stateful, which has no meaning step by step")
     options, writer = config.base(), config.writer
-    if writer.major == 2 and not writer.tf:  # its output counts twice, once as the layer's
-        options["activity_regularizer"] = inner.activity_regularizer
-    elif writer.major >= 3:  # the layer's penalty is left out, but not of those in it
+    if writer.major >= 3:  # the layer's penalty is left out, but not of those in it
         inner = _uncounted(inner)
         if any(one.activity_regularizer is not None for one in walk(inner)):
             options["activity_regularizer"] = Unknown("layer holds some with penalties on outputs")

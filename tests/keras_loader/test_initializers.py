@@ -130,14 +130,15 @@ def test_draws_are_spread_as_those_of_keras(name, kernel, recurrent, tmp_path):
 
 
 def test_keras1_draws_gate_by_gate_and_version_12_both_kernels_alike():
-    old, new = cell_of(writer=KERAS11), cell_of(writer=KERAS1)
+    options = {"init": "glorot_uniform", "inner_init": "orthogonal"}
+    old, new = cell_of(writer=KERAS11, **options), cell_of(writer=KERAS1, **options)
     gate = np.asarray(old.init(KEY, 30, 40).recurrent_kernel)[:, 40:80] / 1.1
     np.testing.assert_allclose(gate @ gate.T, np.eye(40), atol=1e-5)
     assert new.recurrent_initializer == new.kernel_initializer
     bound = np.sqrt(6 / (30 + 40))
     for kernel in (old.init(KEY, 30, 40).kernel, new.init(KEY, 30, 40).kernel):
         assert 0.98 * bound < np.abs(kernel).max() <= bound
-    whole = cell_of(writer=KERAS1, consume_less="gpu")
+    whole = cell_of(writer=KERAS1, consume_less="gpu", **options)
     rows = np.asarray(whole.init(KEY, 30, 40).recurrent_kernel) / 1.1
     assert rows.shape == (40, 160)
     assert whole.kernel_initializer == "glorot_uniform"

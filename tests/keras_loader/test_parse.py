@@ -2,7 +2,14 @@
 
 import pytest
 
-from jrnn import GRUCell, LSTMCell, SimpleRNNCell, activations
+from jrnn import (
+    GRUCell,
+    LSTMCell,
+    SimpleRNNCell,
+    activations,
+    initializers,
+    regularizers,
+)
 from jrnn.keras_loader import KerasFileError
 from jrnn.keras_loader.parse import parse_layer, parse_model
 from jrnn.keras_loader.writer import Writer
@@ -83,7 +90,12 @@ def test_keras1_spelling():
         name="lstm_1",
         kind="LSTM",
         trainable=False,
-        cell=LSTMCell(activation="relu", recurrent_activation="sigmoid"),
+        regularizers=(("kernel", regularizers.l2(0.1)),),
+        cell=LSTMCell(
+            activation="relu",
+            recurrent_activation="sigmoid",
+            recurrent_initializer=initializers.orthogonal(1.1),
+        ),
         units=6,
         go_backwards=True,
         return_sequences=True,
@@ -162,7 +174,9 @@ PLAIN = [
     (entry("GaussianNoise", name="n", stddev=0.5), KERAS2,
      Identity(name="n", kind="GaussianNoise", rate=0.5)),
     (entry("ActivityRegularization", name="n", l1=0.1, l2=0.2), KERAS2,
-     Identity(name="n", kind="ActivityRegularization")),
+     Identity(
+         name="n", kind="ActivityRegularization", activity_regularizer=regularizers.l1_l2(0.1, 0.2)
+     )),
     (entry("Flatten", name="f", data_format="channels_first"), TF2,
      Flatten(name="f", kind="Flatten", channels_first=True)),
     (entry("Reshape", name="r", target_shape={"class_name": "__tuple__", "items": [-1, 2]}), TF2,
