@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jrnn import activations, initializers
+from jrnn import activations, constraints, initializers, regularizers
 from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUParams, ConvGRUState
 from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams, ConvLSTMState
@@ -44,12 +44,14 @@ __all__ = [
     "StackedCell",
     "activations",
     "bidirectional",
+    "constraints",
     "conv_gru",
     "conv_lstm",
     "gru",
     "initializers",
     "load_keras",
     "lstm",
+    "regularizers",
     "rnn",
     "simple_rnn",
 ]

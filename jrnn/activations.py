@@ -7,7 +7,6 @@ without a source in their docstring are those of `jax.nn` and Keras 3 of that na
 """
 
 import dataclasses
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,6 +15,8 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from jrnn.names import look_up
 
 Activation = Callable[[Array], Array]
 
@@ -57,10 +58,7 @@ def get(
             )
         return activation
     name = "linear" if activation is None else activation
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        close = difflib.get_close_matches(str(name), ACTIVATIONS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown activation {name!r}; {hint}names: {', '.join(ACTIVATIONS)}")
+    look_up("activation", ACTIVATIONS, name)
     given = (("alpha", alpha), ("beta", beta))
     return _bound(name, tuple((key, float(value)) for key, value in given if value is not None))
 

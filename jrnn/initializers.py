@@ -6,9 +6,7 @@ weights are the rounded 32-bit ones (and QR, which has no 16-bit form, works).
 """
 
 import dataclasses
-import difflib
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
+
+from jrnn.names import made
 
 Initializer = Callable[[Array, Sequence[int], DTypeLike], Array]
 
@@ -53,17 +53,8 @@ def get(initializer: str | Initializer, **options: float | str) -> Initializer:
     Raises:
         ValueError: unknown name; an option the initializer has not, or a missing one it needs.
     """
-    if callable(initializer):
-        if options:
-            raise ValueError(
-                f"initializer {initializer!r} is a function: no options, got {options}"
-            )
-        return initializer
     if not isinstance(initializer, str) or initializer not in INITIALIZERS:
-        close = difflib.get_close_matches(str(initializer), INITIALIZERS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        names = ", ".join(INITIALIZERS)
-        raise ValueError(f"unknown initializer {initializer!r}; {hint}names: {names}")
+        return made("initializer", INITIALIZERS, initializer, options)
     return _named(initializer, tuple(sorted(options.items())))
 
 
@@ -74,12 +65,7 @@ def _named(name: str, options: tuple[tuple[str, Any], ...]) -> Initializer:
         if given:
             raise ValueError(f"initializer {name!r} takes no options, got {given}")
         return function
-    signature = inspect.signature(function)
-    try:
-        signature.bind(**given)
-    except TypeError as error:
-        raise ValueError(f"initializer {name!r} takes {signature}, got {given}") from error
-    return function(**given)
+    return made("initializer", INITIALIZERS, name, given)
 
 
 def zeros(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
@@ -209,11 +195,27 @@ def lecun_normal() -> Initializer:
     return variance_scaling(1.0, "fan_in")
 
 
+def per_block(initializer: Initializer, blocks: int) -> Initializer:
+    """Returns an initializer that draws each of `blocks` equal parts of the last axis by itself."""
+    return Drawn(_per_block, (initializer, blocks))
+
+
 def _identity(gain: float) -> Initializer:
     def init(key: Array, shape: Sequence[int], dtype: DTypeLike) -> Array:
         if len(shape) != 2:
             raise ValueError(f"identity makes a matrix, got shape {tuple(shape)}")
         return gain * jnp.eye(*shape, dtype=dtype)
+
+    return init
+
+
+def _per_block(initializer: Initializer, blocks: int) -> Initializer:
+    def init(key: Array, shape: Sequence[int], dtype: DTypeLike) -> Array:
+        if not shape or shape[-1] % blocks:
+            raise ValueError(f"shape {tuple(shape)} does not end in {blocks} equal blocks")
+        part = (*shape[:-1], shape[-1] // blocks)
+        keys = jax.random.split(key, blocks)
+        return jnp.concatenate([initializer(one, part, dtype) for one in keys], axis=-1)
 
     return init
 

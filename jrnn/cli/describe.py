@@ -15,31 +15,13 @@ from jrnn.model.layer import Layer
 from jrnn.model.operation import Slice
 from jrnn.model.recurrent import Bidirectional, OneCell, Recurrent
 from jrnn.model.stacked import StackedRecurrent
+from jrnn.model.walk import walk
 
 _ALWAYS = {"activation", "recurrent_activation", "reset_after"}  # shown even where the default
 _NEVER = {"name", "kind", "cell", "cells", "layers", "nodes", "inputs", "outputs", "input_names"}
 _NEVER |= {"output_names", "unit_forget_bias"}
+_NEVER |= {"regularizers", "constraints", "activity_regularizer"}  # which inference has no use for
 _LONGEST = 120
-
-
-def walk(layer: Layer) -> Iterator[Layer]:
-    """Yields the layer and every layer in it."""
-    yield layer
-    for inner in inner_layers(layer):
-        yield from walk(inner)
-
-
-def inner_layers(layer: Layer) -> tuple[Layer, ...]:
-    """Returns the layers that a layer holds, a model's operations among them."""
-    if isinstance(layer, Model):
-        called = [node.layer for node in layer.nodes]
-        named = {inner.name: inner for inner in [*called, *layer.layers]}
-        return tuple(named.values())
-    if isinstance(layer, Bidirectional):
-        return layer.forward, layer.backward
-    if isinstance(layer, StackedRecurrent):
-        return layer.cells
-    return (layer.layer,) if isinstance(layer, TimeDistributed) else ()
 
 
 def backend_matters(model: Model, between_calls: bool) -> bool:

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.cli import shapes
-from jrnn.cli.describe import inner_layers, notes, options
+from jrnn.cli.describe import notes, options
 from jrnn.cli.loading import load_named
 from jrnn.cli.terminal import say, show_table, text_of_shape
+from jrnn.keras_loader.describe import Shapes, count_params, work_out
 from jrnn.keras_loader.load import load_architecture
 from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
 from jrnn.keras_loader.writer import Writer
 from jrnn.model import Model
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.layer import Layer
+from jrnn.model.walk import inner_layers
 
 _KINDS = {
     "config": "architecture without weights (JSON)",
@@ -62,7 +63,7 @@ def _show_arrays(file: KerasFile) -> None:
 
 
 def _show_model(model: Model, params: dict[str, Any] | None, writer: Writer | None) -> None:
-    known = shapes.work_out(model, params)
+    known = work_out(model, params)
     say(f"written by: {writer}")
     say(f"model: {model.name!r} ({model.kind})")
     for index, spec in enumerate(model.inputs):
@@ -74,7 +75,7 @@ def _show_model(model: Model, params: dict[str, Any] | None, writer: Writer | No
     for index, (name, ref) in enumerate(zip(_output_names(model), model.outputs, strict=True)):
         found = known.outputs.get((ref.layer, ref.node))
         say(f"output y{index}: {name!r} {text_of_shape(found[ref.tensor] if found else None)}")
-    total = "?" if known.params is None else f"{shapes.count(known.params):,}"
+    total = "?" if known.params is None else f"{count_params(known.params):,}"
     say(f"parameters: {total}")
     for note in notes(model, params, writer):
         say(f"note: {note}", style="yellow")
@@ -84,7 +85,7 @@ def _output_names(model: Model) -> list[str]:
     return list(model.output_names or [ref.layer for ref in model.outputs])
 
 
-def _rows(model: Model, known: shapes.Shapes) -> Iterator[tuple[str, ...]]:
+def _rows(model: Model, known: Shapes) -> Iterator[tuple[str, ...]]:
     for layer in inner_layers(model):
         calls = [shape for (name, _), shape in known.outputs.items() if name == layer.name]
         texts = [", ".join(map(text_of_shape, shapes_)) for shapes_ in calls]
@@ -106,5 +107,5 @@ def _inner_rows(layer: Layer, params: Any, indent: str) -> Iterator[tuple[str, .
 
 
 def _row(layer: Layer, shape: str, params: Any, indent: str = "") -> tuple[str, ...]:
-    total = "?" if params is None else f"{shapes.count(params):,}"
+    total = "?" if params is None else f"{count_params(params):,}"
     return indent + layer.name, layer.kind, options(layer), shape, total

@@ -13,12 +13,12 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jrnn.cli.arrays import as_jax_reads, open_npz, save_npz, written_whole
-from jrnn.cli.describe import walk
 from jrnn.cli.loading import load_named
 from jrnn.cli.terminal import console, say, text_of_shape
 from jrnn.model import Model
 from jrnn.model.operation import Operation
 from jrnn.model.recurrent import Recurrent
+from jrnn.model.walk import walk
 
 CONSTANT_MEBIBYTES = 512  # imports, compilation and a batch's intermediate values
 _MANY = 4  # batches, from which on a progress bar is worth it

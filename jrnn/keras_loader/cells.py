@@ -1,6 +1,6 @@
 """``RNN``: a loop over one cell, or over several on top of one another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jrnn.cells.base import Cell
@@ -8,6 +8,7 @@ from jrnn.cells.stacked import StackedCell
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.dropout import cell_dropout
 from jrnn.keras_loader.layers import gru_cell, loop_options, lstm_cell, simple_rnn_cell
+from jrnn.keras_loader.serialized import Unknown
 from jrnn.model.recurrent import OneCell, Recurrent
 from jrnn.model.stacked import StackedRecurrent
 
@@ -27,6 +28,8 @@ def parse_rnn(config: Config, parse: Any) -> Recurrent:
     if inner.kind == STACK and not inner.is_foreign():
         return _stacked(config, inner, options)
     one = _cell(config, inner)
+    options |= {"regularizers": one.regularizers, "constraints": one.constraints}
+    options |= _activity(options, [one])
     return Recurrent(
         **options,
         cell=one.cell,
@@ -44,6 +47,7 @@ def _stacked(config: Config, stack: Config, options: dict[str, Any]) -> StackedR
     _check_dtype(config, stack)
     cells = tuple(_cell(config, Config(entry, config.writer)) for entry in entries)
     writer = config.writer
+    options |= _activity(options, cells)
     reverse = writer.reverses_stacked_states
     if writer.has_reverse_state_order:
         reverse = stack.flag("reverse_state_order", default=False)
@@ -57,6 +61,13 @@ def _stacked(config: Config, stack: Config, options: dict[str, Any]) -> StackedR
         reverse_states=reverse,
         masked_repeats_lowest=repeats_first_state and not reverse,
     )
+
+
+def _activity(options: Mapping[str, Any], cells: Sequence[OneCell]) -> dict[str, Any]:
+    """Returns the penalty on the outputs: the layer's own, as no Keras can run a cell's."""
+    of_cells = any(one.activity_regularizer is not None for one in cells)
+    own = options["activity_regularizer"]
+    return {"activity_regularizer": Unknown("cell has a penalty on outputs") if of_cells else own}
 
 
 def _cell(config: Config, inner: Config) -> OneCell:

@@ -5,6 +5,8 @@ from typing import Any
 from jrnn import activations
 from jrnn.activations import Activation
 from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.penalties import penalties
+from jrnn.keras_loader.serialized import is_foreign
 from jrnn.keras_loader.writer import Writer
 
 # fmt: off
@@ -75,9 +77,7 @@ class Config:
 
     def is_foreign(self) -> bool:
         """Returns whether the class comes from elsewhere than Keras."""
-        module, registered = self.entry.get("module"), self.entry.get("registered_name")
-        package = "keras" if module is None else str(module).split(".")[0]
-        return package not in ("keras", "tf_keras") or registered not in (None, "", self.kind)
+        return is_foreign(self.entry, self.kind)
 
     def get(self, *keys: str, default: Any = None) -> Any:
         """Returns the value of the first key that is there."""
@@ -178,6 +178,7 @@ class Config:
             "kind": self.kind,
             "dtype": self.dtype(),
             "trainable": self.values.get("trainable") is not False,
+            **penalties(self.kind, self.values, self.writer),
         }
 
     def finish(self) -> None:

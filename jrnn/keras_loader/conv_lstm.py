@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.initializers import forget_bias
 from jrnn.keras_loader.options import channels_first, choice, sizes
 from jrnn.keras_loader.stored_array import StoredArray, turned
 
@@ -34,6 +35,7 @@ def parse_conv_lstm(config: Config, rank: int) -> ConvLSTMCell:
             "recurrent_activation", "inner_activation", default=writer.conv_gate_activation
         ),
         use_bias=config.flag("use_bias", default=True),
+        **forget_bias(config, 4),
     )
 
 

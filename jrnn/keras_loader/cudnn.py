@@ -7,6 +7,7 @@ import numpy as np
 from jrnn.cells.gru import GRUCell
 from jrnn.cells.lstm import LSTMCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.initializers import cell_initializers, forget_bias
 from jrnn.keras_loader.stored_array import StoredArray, converted
 from jrnn.model.layer import Layer
 
@@ -17,7 +18,9 @@ def cudnn_cell(config: Config) -> GRUCell | LSTMCell:
     """Returns the one cell that the class has: tanh and sigmoid, the GRU's reset after."""
     if config.flag("time_major", default=False):
         raise config.error("with time_major, tf.keras turns its batch around; set it to false")
-    return GRUCell() if config.kind == "CuDNNGRU" else LSTMCell()
+    if config.kind == "CuDNNGRU":
+        return GRUCell(**cell_initializers(config, 3))
+    return LSTMCell(**forget_bias(config, 4))
 
 
 def is_cudnn(layer: Layer) -> bool:

@@ -11,6 +11,7 @@ from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.conv_lstm import parse_conv_lstm
 from jrnn.keras_loader.cudnn import cudnn_cell
 from jrnn.keras_loader.dropout import NOISE_LAYERS, cell_dropout, rate
+from jrnn.keras_loader.initializers import cell_initializers, forget_bias
 from jrnn.keras_loader.merge_layers import MERGE_LAYERS
 from jrnn.keras_loader.spatial_layers import SPATIAL_LAYERS
 from jrnn.keras_loader.value_layers import VALUE_LAYERS
@@ -34,6 +35,7 @@ def simple_rnn_cell(config: Config) -> SimpleRNNCell:
     return SimpleRNNCell(
         activation=config.activation("activation", default="tanh"),
         use_bias=config.flag("use_bias", default=True),
+        **cell_initializers(config, 1),
     )
 
 
@@ -44,6 +46,7 @@ def gru_cell(config: Config) -> GRUCell:
         recurrent_activation=_gates(config),
         reset_after=config.flag("reset_after", default=config.writer.reset_after),
         use_bias=config.flag("use_bias", default=True),
+        **cell_initializers(config, 3),
     )
 
 
@@ -53,6 +56,7 @@ def lstm_cell(config: Config) -> LSTMCell:
         activation=config.activation("activation", default="tanh"),
         recurrent_activation=_gates(config),
         use_bias=config.flag("use_bias", default=True),
+        **forget_bias(config, 4),
     )
 
 
@@ -98,13 +102,18 @@ def _is_fused(layer: Recurrent, config: Config) -> bool:
         config.writer.fuses_loops
         and layer.recurrent_dropout == 0
         and not layer.unroll
-        and layer.cell in (LSTMCell(), GRUCell())
+        and isinstance(layer.cell, GRUCell | LSTMCell)
+        and (layer.cell.activation, layer.cell.recurrent_activation) == ("tanh", "sigmoid")
+        and layer.cell.use_bias
+        and getattr(layer.cell, "reset_after", True)
     )
 
 
 def loop_options(config: Config) -> dict[str, Any]:
     """Returns the arguments that every layer with a loop takes."""
-    unroll = config.flag("unroll", default=False)
+    unroll = config.get("unroll")
+    # Any number but 0 is true to Keras, which then unrolls the whole sequence.
+    unroll = bool(unroll) if type(unroll) is int else config.flag("unroll", default=False)
     go_backwards = config.flag("go_backwards", default=False)
     zero_output = config.flag("zero_output_for_mask", default=False)
     if config.get("num_constants"):

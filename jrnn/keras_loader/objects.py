@@ -8,6 +8,7 @@ from jrnn.keras_loader.arrays import fill, has_arrays, listed, quoted
 from jrnn.keras_loader.cudnn import is_cudnn
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.read import ObjectWeights, StoredArray
+from jrnn.keras_loader.serialized import snake_case
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
@@ -48,7 +49,7 @@ def _from_container(
     params: dict[int, Any] = {}
     for kind in dict.fromkeys(layer.kind for layer in owners):
         layers = [layer for layer in owners if layer.kind == kind]
-        pattern = re.compile(rf"{_snake_case(kind)}(?:_(\d+))?")
+        pattern = re.compile(rf"{snake_case(kind)}(?:_(\d+))?")
         found = sorted(
             (int(match[1] or 0), key) for key in keys if (match := pattern.fullmatch(key))
         )
@@ -78,8 +79,3 @@ def _from_object(
         return tuple(_from_container(layer.cells, f"{path}/cell/cells", objects, container))
     inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
     return fill(layer, objects.pop(path + inside, ()))
-
-
-def _snake_case(name: str) -> str:
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -6,10 +6,12 @@ from typing import Any
 
 from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.serialized import Unknown
 from jrnn.keras_loader.writer import Writer
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.walk import walk
 
 ParseInner = Callable[[Any], Layer]
 
@@ -22,7 +24,7 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
         backward = _direction(config, "backward_layer", parse)
     else:
         backwards = not forward.go_backwards if writer.backward_is_negated else True
-        mirrored = writer.zeroes_mirrored_steps(forward.unroll, backwards)
+        mirrored = writer.zeroes_mirrored_steps(bool(forward.unroll), backwards)
         backward = dataclasses.replace(
             forward, go_backwards=backwards, zeroes_mirrored_steps=mirrored
         )
@@ -40,7 +42,15 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
         raise config.error(f"merge_mode is {merge!r:.80}, which Keras does not know")
     if config.get("num_constants"):
         raise config.error("it takes constants, which only custom cells use")
-    return Bidirectional(**config.base(), forward=forward, backward=backward, merge=merge)
+    options = config.base()
+    if writer.major == 2 and not writer.tf:  # there the wrapper alone is called, as a layer is
+        options["activity_regularizer"] = forward.activity_regularizer
+        forward, backward = _uncounted(forward), _uncounted(backward)
+    return Bidirectional(**options, forward=forward, backward=backward, merge=merge)
+
+
+def _uncounted(layer: Any) -> Any:
+    return dataclasses.replace(layer, activity_regularizer=None)
 
 
 def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:
@@ -53,7 +63,7 @@ def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:
 def _zeroing(layer: Recurrent, writer: Writer) -> Recurrent:
     if isinstance(layer.cell, ConvLSTMCell) and writer.major < 3:
         return layer  # tf.keras does not hand this option to its loop
-    zeroes = layer.return_sequences and writer.honours_zero_output(layer.unroll)
+    zeroes = layer.return_sequences and writer.honours_zero_output(bool(layer.unroll))
     return dataclasses.replace(layer, zero_output_for_mask=zeroes)
 
 
@@ -63,9 +73,14 @@ def parse_time_distributed(config: Config, parse: ParseInner) -> TimeDistributed
     one = inner.forward if isinstance(inner, Bidirectional) else inner
     if isinstance(one, Recurrent) and one.stateful:
         raise config.error("its inner layer is stateful, which has no meaning step by step")
+    options, writer = config.base(), config.writer
+    if writer.major >= 3:  # the layer's penalty is left out, but not of those in it
+        inner = _uncounted(inner)
+        if any(one.activity_regularizer is not None for one in walk(inner)):
+            options["activity_regularizer"] = Unknown("layer holds some with penalties on outputs")
     return TimeDistributed(
-        **config.base(),
+        **options,
         layer=inner,
-        mask_to_inner=config.writer.mask_enters_time_distributed,
-        mask_from_inner=config.writer.mask_leaves_time_distributed,
+        mask_to_inner=writer.mask_enters_time_distributed,
+        mask_from_inner=writer.mask_leaves_time_distributed,
     )

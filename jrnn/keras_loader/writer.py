@@ -129,6 +129,13 @@ class Writer:
         return self.version >= (3, 10, 0)
 
     @property
+    def divides_activity(self) -> bool:
+        """Whether the penalty on a layer's output is divided by the size of the batch."""
+        if self.tf:
+            return self.version >= (2, 2, 4)
+        return self.version < (1, 2, 0) or self.version >= (3, 14, 0)
+
+    @property
     def same_array_keeps_mask(self) -> bool:
         """Whether Reshape and Permute that change nothing pass the mask: JAX returns x itself."""
         return self.major >= 3 and self.backend == "jax"

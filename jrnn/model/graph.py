@@ -118,6 +118,18 @@ class Model(Layer):
             outputs = outputs[0]
         return (result.state, outputs) if return_state else outputs
 
+    def penalty(self, params: Mapping[str, Any], *inputs: Any, **options: Any) -> jax.Array:
+        """Returns what training adds to the loss: ``jrnn.model.penalties.penalty``."""
+        from jrnn.model import penalties  # which stands on this module
+
+        return penalties.penalty(self, params, *inputs, **options)
+
+    def constrain(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the parameters within their constraints: ``jrnn.model.penalties.constrain``."""
+        from jrnn.model import penalties
+
+        return penalties.constrain(self, params)
+
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:

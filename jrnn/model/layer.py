@@ -1,11 +1,16 @@
 """What every layer of a model is: a name, choices, and a pure call."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from jrnn.constraints import Constraint
+from jrnn.regularizers import Regularizer
 
 Mask = jax.Array | None
 
@@ -48,12 +53,18 @@ class Layer:
         dtype: What inputs and parameters are cast to before the call. None stands for Keras's
             float32: 16-bit numbers are widened to it, and float64 stays where x64 is enabled.
         trainable: Whether the file says that training may change the parameters.
+        regularizers: Pairs of an array's name in the layer's parameters and the penalty on it.
+        constraints: Pairs of an array's name and its projection after a step of training.
+        activity_regularizer: The penalty on each of its outputs, for a whole batch.
     """
 
     name: str
     kind: str
     dtype: str | None = None
     trainable: bool = True
+    regularizers: tuple[tuple[str, Regularizer], ...] = ()
+    constraints: tuple[tuple[str, Constraint], ...] = ()
+    activity_regularizer: Regularizer | None = None
 
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
@@ -83,8 +94,17 @@ class Layer:
         """Returns ``call`` or ``train`` on parameters and inputs in the layer's dtype."""
         params, inputs = self.cast(params), self.cast_inputs(inputs)
         if training is None:
-            return self.call(params, inputs, masks, state)
-        return self.train(params, inputs, masks, state, training)
+            result = self.call(params, inputs, masks, state)
+        else:
+            result = self.train(params, inputs, masks, state, training)
+        self.show_outputs(result)
+        return result
+
+    def show_outputs(self, result: Result) -> None:
+        """Hands a call's outputs to ``watch_outputs`` where there is a penalty on them."""
+        found = _found.get()
+        if found is not None and self.activity_regularizer is not None:
+            found.extend((self, output) for output in result.outputs)
 
     def cast_inputs(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Returns the inputs in the layer's dtype."""
@@ -101,6 +121,20 @@ class Layer:
             return a.astype(jax.dtypes.canonicalize_dtype(self.dtype))
 
         return jax.tree.map(fit, tree)
+
+
+_found: ContextVar[list[tuple[Layer, jax.Array]] | None] = ContextVar("found", default=None)
+
+
+@contextlib.contextmanager
+def watch_outputs() -> Iterator[list[tuple[Layer, jax.Array]]]:
+    """Collects (layer, output) of every call inside whose layer has an activity regularizer."""
+    found: list[tuple[Layer, jax.Array]] = []
+    token = _found.set(found)
+    try:
+        yield found
+    finally:
+        _found.reset(token)
 
 
 def steps_of(mask: Mask) -> Mask:

@@ -64,7 +64,9 @@ class _Wide(Layer):
             result = self.call(params, [x.astype(wide)], masks, state)
         else:
             result = self.train(params, [x.astype(wide)], masks, state, training)
-        return result._replace(outputs=tuple(self.cast(list(result.outputs))))
+        result = result._replace(outputs=tuple(self.cast(list(result.outputs))))
+        self.show_outputs(result)
+        return result
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,8 @@ class Recurrent(OneCell):
         return_state: Whether the final states follow the output.
         go_backwards: Whether the last step comes first; outputs stay in the order computed.
         stateful: Whether the final state is the next call's initial state.
-        unroll: What the file says; the loop stays rolled, the numbers are the same.
+        unroll: True as the file says it: the loop stays rolled, the numbers are the same. A
+            number is that of steps per iteration, as for ``jrnn.rnn``.
         time_major: Whether time is the first axis.
         zero_output_for_mask: Whether masked steps put out zeros, or else repeat.
         masked_start: What masked steps repeat before any step has counted: "zeros", or the
@@ -66,7 +67,7 @@ class Recurrent(OneCell):
     return_state: bool = False
     go_backwards: bool = False
     stateful: bool = False
-    unroll: bool = False
+    unroll: bool | int = False
     time_major: bool = False
     zero_output_for_mask: bool = False
     masked_start: Literal["zeros", "state"] = "zeros"
@@ -106,6 +107,7 @@ class Recurrent(OneCell):
             initial_state=state,
             mask=mask,
             reverse=self.go_backwards,
+            unroll=1 if isinstance(self.unroll, bool) else self.unroll,
             time_major=self.time_major,
             return_sequences=self.return_sequences,
             masked_output="repeat",

@@ -2,7 +2,14 @@
 
 import pytest
 
-from jrnn import GRUCell, LSTMCell, SimpleRNNCell, activations
+from jrnn import (
+    GRUCell,
+    LSTMCell,
+    SimpleRNNCell,
+    activations,
+    initializers,
+    regularizers,
+)
 from jrnn.keras_loader import KerasFileError
 from jrnn.keras_loader.parse import parse_layer, parse_model
 from jrnn.keras_loader.writer import Writer
@@ -18,6 +25,7 @@ from jrnn.model.basic import (
     Reshape,
     TimeDistributed,
 )
+from jrnn.model.noise import Dropout, GaussianNoise
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from tests.keras_entries import (
     KERAS1,
@@ -83,7 +91,12 @@ def test_keras1_spelling():
         name="lstm_1",
         kind="LSTM",
         trainable=False,
-        cell=LSTMCell(activation="relu", recurrent_activation="sigmoid"),
+        regularizers=(("kernel", regularizers.l2(0.1)),),
+        cell=LSTMCell(
+            activation="relu",
+            recurrent_activation="sigmoid",
+            recurrent_initializer=initializers.orthogonal(1.1),
+        ),
         units=6,
         go_backwards=True,
         return_sequences=True,
@@ -156,13 +169,15 @@ PLAIN = [
      Masking(name="m", kind="Masking", mask_value=-1.0)),
     (entry("Activation", name="a", activation="elu"), TF1,
      ActivationLayer(name="a", kind="Activation", activation="elu")),
-    (entry("Dropout", name="d", p=0.25), KERAS1, Identity(name="d", kind="Dropout", rate=0.25)),
+    (entry("Dropout", name="d", p=0.25), KERAS1, Dropout(name="d", kind="Dropout", rate=0.25)),
     (entry("Dropout", name="d", rate=0.25, noise_shape=[1], seed=3), KERAS3,
-     Identity(name="d", kind="Dropout", rate=0.25)),
+     Dropout(name="d", kind="Dropout", rate=0.25, noise_shape=(1,))),
     (entry("GaussianNoise", name="n", stddev=0.5), KERAS2,
-     Identity(name="n", kind="GaussianNoise", rate=0.5)),
+     GaussianNoise(name="n", kind="GaussianNoise", stddev=0.5)),
     (entry("ActivityRegularization", name="n", l1=0.1, l2=0.2), KERAS2,
-     Identity(name="n", kind="ActivityRegularization")),
+     Identity(
+         name="n", kind="ActivityRegularization", activity_regularizer=regularizers.l1_l2(0.1, 0.2)
+     )),
     (entry("Flatten", name="f", data_format="channels_first"), TF2,
      Flatten(name="f", kind="Flatten", channels_first=True)),
     (entry("Reshape", name="r", target_shape={"class_name": "__tuple__", "items": [-1, 2]}), TF2,

@@ -1,4 +1,20 @@
-"""Output shapes and sizes of a model's layers, with None where the file leaves an axis open."""
+"""Output shapes and sizes of a model's layers, with None where the file leaves an axis open.
+
+What DL4J's importer tells of an imported layer, and where it is told here; ``layer`` is one of
+``model.layers`` (or what lies in it: ``forward``, ``backward``, ``layer``, ``cells``):
+
+=============================  ==============================================================
+``getNumParams``               ``count_params(params[layer.name])``: the numbers; DL4J tells the
+                               arrays, ``len(jax.tree.leaves(params[layer.name]))``
+``getOutputType``              ``output_shapes(model, params)[layer.name, 0]``
+``getUnroll``                  ``layer.unroll``
+``getGateActivation...``       ``layer.cell.recurrent_activation``
+``getForgetBiasInit...``       ``layer.cell.unit_forget_bias``
+``getRecurrentDropout``        ``layer.recurrent_dropout``
+``getWeightRegularizer...``    ``dict(layer.regularizers)["kernel"]``
+``getConstraints...``          ``dict(layer.constraints)["kernel"]``
+=============================  ==============================================================
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -33,6 +49,43 @@ class Shapes:
     params: dict[str, Any] | None
 
 
+def output_shapes(
+    model: Model,
+    params: dict[str, Any] | None = None,
+    input_shapes: Sequence[Shape] | None = None,
+) -> dict[Call, tuple[Shape, ...]]:
+    """Returns the shapes of every call's outputs, by layer name and number of the call.
+
+    None stands for the size of an axis that the inputs leave open.
+
+    Args:
+        model: The model.
+        params: Its parameters, if there are any yet.
+        input_shapes: Those of the model's inputs, with the batch; None for what its file says.
+
+    Raises:
+        ValueError: If the shapes are more or fewer than the inputs, or cannot be told: an
+            input's is not known, or they do not fit.
+    """
+    if input_shapes is not None:
+        if len(input_shapes) != len(model.inputs):
+            raise ValueError(
+                f"model {model.name!r}: got {len(input_shapes)} input_shapes, but it has "
+                f"{len(model.inputs)} inputs"
+            )
+        pairs = zip(model.inputs, input_shapes, strict=True)
+        inputs = tuple(spec._replace(shape=tuple(shape)) for spec, shape in pairs)
+        model = dataclasses.replace(model, inputs=inputs)
+    found = work_out(model, params).outputs
+    if not found:
+        shapes = [spec.shape for spec in model.inputs]
+        raise ValueError(
+            f"model {model.name!r}: its layers' shapes cannot be told from inputs {shapes}; give "
+            "input_shapes that fit, with a number for each axis but the batch"
+        )
+    return found
+
+
 def work_out(model: Model, params: dict[str, Any] | None) -> Shapes:
     """Returns the shapes; without parameters, those of the parameters as well."""
     if any(spec.shape is None for spec in model.inputs):
@@ -49,7 +102,7 @@ def work_out(model: Model, params: dict[str, Any] | None) -> Shapes:
     return Shapes(outputs, first_params if _same(first_params, second_params) else None)
 
 
-def count(params: Any) -> int:
+def count_params(params: Any) -> int:
     """Returns the number of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
