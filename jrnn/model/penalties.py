@@ -81,9 +81,10 @@ def constrain(model: Model, params: Mapping[str, Any]) -> dict[str, Any]:
 def _array(layer: Layer, own: Any, name: str) -> jax.Array | None:
     """Returns one of a layer's arrays; None where it has no bias, say."""
     if not hasattr(own, name):
+        names = ", ".join(getattr(own, "_fields", ())) or "no names"
         raise ValueError(
-            f"layer {layer.name!r}: it has a penalty or constraint for {name!r}, but its parameters "
-            f"are {type(own).__name__} with {', '.join(getattr(own, '_fields', ())) or 'no names'}"
+            f"layer {layer.name!r}: it has a penalty or constraint for {name!r}, but its "
+            f"parameters are {type(own).__name__} with {names}"
         )
     return getattr(own, name)
 
