@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn import ConvLSTMCell, ConvLSTMState
+from jrnn import ConvLSTMCell, ConvLSTMState, initializers
 from jrnn.cli import main
 from jrnn.keras_loader import KerasFileError
 from jrnn.keras_loader.build import build_params
@@ -110,7 +110,11 @@ def test_keras1_spelling(ordering):
     formats = {"tf": "channels_last", "th": "channels_first"}
     assert layer.units == U
     assert layer.cell == ConvLSTMCell(
-        kernel_size=WINDOW, strides=(1, 2), padding="same", data_format=formats[ordering]
+        kernel_size=WINDOW,
+        strides=(1, 2),
+        padding="same",
+        data_format=formats[ordering],
+        kernel_initializer=initializers.per_block(initializers.random_normal(), 4),
     )
 
 

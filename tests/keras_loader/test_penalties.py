@@ -1,11 +1,13 @@
 """Regularizers and constraints in the forms of every writer, and what each Keras made of them."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+import jrnn
 from jrnn import constraints, regularizers
 from jrnn.keras_loader.build import build_params
 from jrnn.keras_loader.parse import parse_model
@@ -327,6 +329,38 @@ def test_constraints_of_keras1_follow_kernels_to_their_place(axis):
         entry("Convolution2D", name="c", W_constraint=value, **options | {"dim_ordering": "tf"})
     )
     assert dict(tf.constraints)["kernel"] == constraints.unit_norm(axis)
+
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+def test_a_file_of_keras_22():
+    file = DATA / "keras-2.2.4" / "regularised"
+    model, params = jrnn.load_keras(f"{file}.h5")
+    with np.load(f"{file}.npz") as arrays:
+        x = arrays["x0"]
+    lstm, gru = params["lstm_1"], params["gru_1"]
+    y = model.trace(params, [x], [None])[0]["lstm_1", 0].outputs[0]
+    want = 1e-3 * np.sum(np.square(lstm.kernel)) + 1e-4 * np.sum(np.abs(lstm.recurrent_kernel))
+    want += 1e-2 * np.sum(np.square(lstm.bias)) + 1e-5 * np.sum(np.square(y))
+    want += 1e-3 * np.sum(np.abs(gru.kernel)) + 1e-4 * np.sum(np.square(gru.kernel))
+    np.testing.assert_allclose(model.penalty(params, x), want, rtol=1e-5)
+    got = model.constrain(params)
+    norms = np.linalg.norm(lstm.kernel, axis=0)
+    kernel = lstm.kernel * np.minimum(norms, 2) / (1e-7 + norms)
+    np.testing.assert_allclose(got["lstm_1"].kernel, kernel, rtol=1e-5)
+    positive = np.maximum(lstm.recurrent_kernel, 0)
+    np.testing.assert_array_equal(got["lstm_1"].recurrent_kernel, positive)
+    bias = lstm.bias / (1e-7 + np.linalg.norm(lstm.bias))
+    np.testing.assert_allclose(got["lstm_1"].bias, bias, rtol=1e-5)
+    assert all(map(np.array_equal, got["gru_1"], gru))
+
+
+def test_a_file_of_keras_12():
+    model, params = jrnn.load_keras(DATA / "keras-1.2.2-tf" / "dropout_regularised.h5")
+    lstm = params["lstm_2"]
+    squares = np.sum(np.square(lstm.kernel)) + np.sum(np.square(lstm.recurrent_kernel))
+    np.testing.assert_allclose(model.penalty(params), 0.01 * squares, rtol=1e-5)
 
 
 def test_nested_models_keep_theirs():
