@@ -6,7 +6,10 @@ from typing import Any
 from jrnn.cells.base import Cell
 from jrnn.cells.stacked import StackedCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.custom import custom_cell, unknown
 from jrnn.keras_loader.layers import gru_cell, loop_options, lstm_cell, simple_rnn_cell
+from jrnn.keras_loader.options import is_amount
+from jrnn.model.custom import CustomCell, CustomRecurrent, CustomStacked, is_custom
 from jrnn.model.recurrent import Recurrent
 from jrnn.model.stacked import OneOfStack, StackedRecurrent
 
@@ -21,43 +24,63 @@ STACK = "StackedRNNCells"
 def parse_rnn(config: Config, parse: Any) -> Recurrent:
     """Returns the typed layer; cells are no layers, and ``parse`` is not for them."""
     del parse
-    inner = Config(config.get("cell"), config.writer)
+    inner = config.inner(config.get("cell"))
+    constants = config.get("num_constants") or 0
     options = {**config.base(), **loop_options(config)}
-    if inner.kind == STACK and not inner.is_foreign():
-        return _stacked(config, inner, options)
-    one = _cell(config, inner)
-    return Recurrent(**options, cell=one.cell, units=one.units)
+    stacked = inner.kind == STACK and not inner.is_foreign() and inner.custom_class() is None
+    if stacked:
+        options |= _stack(config, inner, options)
+    else:
+        one = _cell(config, inner)
+        options |= {"cell": one.cell, "units": one.units}
+    if isinstance(options["cell"], CustomCell) or any(map(is_custom, options.get("cells", ()))):
+        if not is_amount(constants, 0):
+            raise config.error(f"num_constants is {constants!r:.80}, but a number is needed")
+        kind = CustomStacked if stacked else CustomRecurrent
+        return kind(**options, constants=constants)
+    if constants:
+        raise config.error("it takes constants, which only custom cells use")
+    return (StackedRecurrent if stacked else Recurrent)(**options)
 
 
-def _stacked(config: Config, stack: Config, options: dict[str, Any]) -> StackedRecurrent:
+def _stack(config: Config, stack: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options that a loop over several cells has in addition."""
     entries = stack.get("cells")
     if not isinstance(entries, list) or not entries:
         raise config.error(f"its {STACK} has no list of cells")
     _check_dtype(config, stack)
-    cells = tuple(_cell(config, Config(entry, config.writer)) for entry in entries)
+    cells = tuple(_cell(config, config.inner(entry)) for entry in entries)
     writer = config.writer
     reverse = writer.reverses_stacked_states
     if writer.has_reverse_state_order:
         reverse = stack.flag("reverse_state_order", default=False)
     stack.finish()
     repeats_first_state = writer.major < 3 and options["masked_start"] == "state"
-    return StackedRecurrent(
-        **options,
-        cell=StackedCell([one.cell for one in cells]),
-        units=cells[-1].units,
-        cells=cells,
-        reverse_states=reverse,
-        masked_repeats_lowest=repeats_first_state and not reverse,
-    )
+    return {
+        "cell": StackedCell([one.cell for one in cells]),
+        "units": cells[-1].units,
+        "cells": cells,
+        "reverse_states": reverse,
+        "masked_repeats_lowest": repeats_first_state and not reverse,
+    }
 
 
 def _cell(config: Config, inner: Config) -> OneOfStack:
-    """Returns one cell, if it is of those whose class is Keras's own."""
-    if inner.is_foreign() or inner.kind not in CELLS:
-        raise config.error(
-            f"it runs over a {inner.kind!r:.80}, but jrnn loads {', '.join(CELLS)} and one "
-            f"{STACK} of these; a file holds no more of other cells than their name"
+    """Returns one cell, of Keras's own classes or made by the caller."""
+    custom = inner.custom_class()
+    if custom is not None:
+        units = inner.values.get("units")
+        return OneOfStack(
+            **inner.base() | {"kind": inner.kind.rsplit(">")[-1]},
+            cell=custom_cell(inner, custom),
+            units=units if is_amount(units, 1) else 0,
         )
+    if inner.is_foreign() or inner.kind not in CELLS:
+        problem = (
+            f"jrnn cannot load this cell of {config.name!r:.80}; take {', '.join(CELLS)} or one "
+            f"{STACK} of these"
+        )
+        raise unknown(inner, problem, "a cell")
     _check_dtype(config, inner)
     cell = CELLS[inner.kind](inner)
     found = OneOfStack(**inner.base(), cell=cell, units=inner.size("units", "output_dim"))

@@ -6,8 +6,10 @@ from typing import Any
 
 from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.options import is_amount
 from jrnn.keras_loader.writer import Writer
 from jrnn.model.basic import TimeDistributed
+from jrnn.model.custom import CustomRecurrent
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional, Recurrent
 
@@ -38,9 +40,18 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
     merge = config.get("merge_mode", default="concat")
     if merge not in ("concat", "sum", "mul", "ave", None):
         raise config.error(f"merge_mode is {merge!r:.80}, which Keras does not know")
-    if config.get("num_constants"):
-        raise config.error("it takes constants, which only custom cells use")
+    constants = config.get("num_constants")
+    if constants:
+        forward, backward = (_with(config, one, constants) for one in (forward, backward))
     return Bidirectional(**config.base(), forward=forward, backward=backward, merge=merge)
+
+
+def _with(config: Config, layer: Recurrent, constants: Any) -> CustomRecurrent:
+    if not isinstance(layer, CustomRecurrent):
+        raise config.error("it takes constants, which only custom cells use")
+    if not is_amount(constants, 1):
+        raise config.error(f"num_constants is {constants!r:.80}, but a number is needed")
+    return dataclasses.replace(layer, constants=constants)
 
 
 def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:

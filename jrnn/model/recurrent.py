@@ -132,11 +132,13 @@ class Bidirectional(Layer):
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
-        """Returns the merged output and the states; inputs are (x, *forward, *backward)."""
-        middle = 1 + len(inputs[1:]) // 2
+        """Returns the output and the states; inputs: (x, *forward, *backward, *constants)."""
+        last = len(inputs) - getattr(self.forward, "constants", 0)
+        middle, constants = 1 + (last - 1) // 2, inputs[last:]
+        x, ahead_states, behind_states = inputs[0], inputs[1:middle], inputs[middle:last]
         ahead, behind = (None, None) if state is None else state
-        forward = self.forward.run(params[0], [inputs[0], *inputs[1:middle]], masks[:1], ahead)
-        backward = self.backward.run(params[1], [inputs[0], *inputs[middle:]], masks[:1], behind)
+        forward = self.forward.run(params[0], [x, *ahead_states, *constants], masks[:1], ahead)
+        backward = self.backward.run(params[1], [x, *behind_states, *constants], masks[:1], behind)
         y_backward = backward.outputs[0]
         if self.backward.return_sequences:
             y_backward = jnp.flip(y_backward, 0 if self.backward.time_major else 1)

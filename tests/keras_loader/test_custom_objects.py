@@ -1,0 +1,262 @@
+"""``custom_objects``: code of the caller's in the place of what a file only names.
+
+Models of real Keras 3 with Lambdas and custom classes are the oracle.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", minversion="3.0")
+
+import keras
+from keras import layers, ops
+
+import jrnn
+from jrnn import KerasFileError
+from jrnn.model.layer import Layer, Result
+from tests.keras_gradients import assert_same, draw_weights
+
+BATCH, STEPS, FEATURES = 3, 5, 4
+
+
+def sequences(seed: int = 0, features: int = FEATURES, masked: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((BATCH, STEPS, features)).astype("float32")
+    if masked:
+        x[rng.random((BATCH, STEPS)) < 0.4] = 0
+        x[:, -1] = 0
+        x[0, 0] = 0
+    return x
+
+
+def check(model: keras.Model, custom_objects: dict, folder, *inputs, **options) -> None:
+    draw_weights(model, 1)
+    inputs = list(inputs) or [sequences()]
+    assert_same(model, inputs, folder, custom_objects=custom_objects, **options)
+    for name in ("m.keras", "m.h5"):
+        for key in custom_objects:
+            less = {k: v for k, v in custom_objects.items() if k != key}
+            with pytest.raises(KerasFileError, match=r"custom_objects=\{") as error:
+                jrnn.load_keras(folder / name, custom_objects=less)
+            assert "\n" not in str(error.value)
+            assert key.rsplit(">")[-1] in str(error.value)
+
+
+# Activations
+
+
+def odd(x):
+    return ops.tanh(x) + 0.1 * x
+
+
+@keras.saving.register_keras_serializable("pack")
+def even(x):
+    return ops.exp(-ops.square(x))
+
+
+ACTIVATIONS = {"odd": lambda x: jnp.tanh(x) + 0.1 * x, "even": lambda x: jnp.exp(-jnp.square(x))}
+
+
+def test_activations(tmp_path):
+    stack = [layers.LSTM(3, activation=odd, recurrent_activation=even, return_sequences=True)]
+    stack += [layers.Bidirectional(layers.GRU(3, activation=even, return_sequences=True))]
+    stack += [layers.TimeDistributed(layers.Dense(2, activation=odd)), layers.Activation(even)]
+    cells = [layers.SimpleRNNCell(3, activation=odd), layers.LSTMCell(2, activation=even)]
+    model = keras.Sequential([keras.Input((STEPS, FEATURES)), *stack, layers.RNN(cells)])
+    check(model, ACTIVATIONS, tmp_path)
+
+
+def test_names_with_their_package(tmp_path):
+    model = keras.Sequential([keras.Input((STEPS, FEATURES)), layers.GRU(3, activation=even)])
+    check(model, {"pack>even": ACTIVATIONS["even"]}, tmp_path, formats=("m.keras", "m.h5"))
+
+
+# Lambdas
+
+
+def weighted(x, factor, offset=0.0):
+    return factor * x + offset
+
+
+def test_lambdas_by_their_name_or_their_functions(tmp_path):
+    x, y = keras.Input((STEPS, FEATURES)), keras.Input((STEPS, FEATURES))
+    both = layers.Lambda(lambda xs: xs[0] * ops.tanh(xs[1]), name="both")([x, y])
+    scaled = layers.Lambda(weighted, arguments={"factor": 0.5, "offset": 2.0})(both)
+    model = keras.Model([x, y], layers.LSTM(3)(scaled))
+    custom = {"both": lambda a, b: a * jnp.tanh(b), "weighted": weighted}
+    check(model, custom, tmp_path, sequences(1), sequences(2))
+
+
+def test_a_lambda_ends_the_mask(tmp_path):
+    stack = [layers.Masking(), layers.Lambda(lambda x: x + 1.0, name="plus"), layers.LSTM(3)]
+    model = keras.Sequential([keras.Input((STEPS, FEATURES)), *stack])
+    check(model, {"plus": lambda x: x + 1.0}, tmp_path, sequences(1, masked=True))
+
+
+# Layers
+
+
+class Scaled(layers.Layer):
+    """Has a variable of its own and a layer inside."""
+
+    def __init__(self, units, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.factor = units, factor
+        self.inside = layers.Dense(units)
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+        self.inside.build(shape)
+
+    def call(self, x):
+        return self.factor * self.inside(x * self.scale)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "factor": self.factor}
+
+
+def scaled(config: dict) -> Any:
+    def run(params, x):
+        scale, kernel, bias = params
+        assert kernel.shape[1] == config["units"]
+        return config["factor"] * ((x * scale) @ kernel + bias)
+
+    return run
+
+
+class Parts(layers.Layer):
+    """Several inputs, several outputs, no variable."""
+
+    def call(self, xs):
+        return [xs[0] + xs[1], xs[0] - xs[1]]
+
+    def compute_output_shape(self, shapes):
+        return list(shapes)
+
+
+def parts(config: dict) -> Any:
+    assert config["name"]
+    return lambda params, x, y: (x + y, x - y)
+
+
+def test_layers(tmp_path):
+    x, y = keras.Input((STEPS, FEATURES)), keras.Input((STEPS, FEATURES))
+    first, second = Scaled(FEATURES, 0.7), Scaled(3, 2.0)
+    total, difference = Parts()([first(x), first(y)])
+    inner = keras.Sequential([keras.Input((STEPS, FEATURES)), layers.Dense(2), Scaled(3)])
+    ends = [layers.GRU(2)(second(total)), layers.TimeDistributed(Scaled(3))(difference)]
+    model = keras.Model([x, y], [*ends, inner(difference)])
+    check(model, {"Scaled": scaled, "Parts": parts}, tmp_path, sequences(1), sequences(2))
+
+
+class Passing(layers.Layer):
+    """Passes its mask, and looks at it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, x, mask=None):
+        return x + ops.cast(mask, x.dtype)[..., None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PassingLayer(Layer):
+    def call(self, params, inputs, masks, state=None) -> Result:
+        assert params == ()
+        return Result((inputs[0] + masks[0][..., None],), (masks[0],))
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_masks_end_at_a_function_and_go_through_a_layer(passes, tmp_path):
+    custom = Passing() if passes else Scaled(3)
+    stack = [layers.Masking(), custom, layers.LSTM(3), layers.RepeatVector(2)]
+    model = keras.Sequential([keras.Input((STEPS, FEATURES)), *stack])
+    factories = {
+        "Passing": lambda config: PassingLayer(name=config["name"], kind="Passing"),
+        "Scaled": scaled,
+    }
+    wanted = {custom.__class__.__name__: factories[custom.__class__.__name__]}
+    check(model, wanted, tmp_path, sequences(1, masked=True))
+
+
+# Cells
+
+
+class LeakyCell(layers.Layer):
+    """Puts out something else than its state, and starts from ones."""
+
+    def __init__(self, units, leak=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.leak = units, leak
+        self.state_size = [units, 1]
+        self.output_size = units
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+        self.recurrent = self.add_weight(shape=(self.units, self.units), name="recurrent")
+
+    def call(self, x, states):
+        hidden, count = states
+        new = ops.tanh(x @ self.kernel + hidden @ self.recurrent)
+        hidden = self.leak * hidden + (1 - self.leak) * new
+        return 2.0 * hidden + 1.0 / count, [hidden, count + 1.0]
+
+    def get_initial_state(self, batch_size=None):
+        return [ops.ones((batch_size, self.units)), ops.ones((batch_size, 1))]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "leak": self.leak}
+
+
+class LeakyState(NamedTuple):
+    hidden: jax.Array
+    count: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaky(jrnn.Cell):
+    leak: float
+
+    def initial_state(self, params, z):
+        return LeakyState(jnp.ones_like(z), jnp.ones_like(z[..., :1]))
+
+    def project(self, params, xs):
+        return xs @ params[0]
+
+    def step(self, params, state, z):
+        new = jnp.tanh(z + state.hidden @ params[1])
+        hidden = self.leak * state.hidden + (1 - self.leak) * new
+        return LeakyState(hidden, state.count + 1), 2 * hidden + 1 / state.count
+
+
+CELL = {"LeakyCell": lambda config: Leaky(config["leak"])}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("sequences_out", [False, True])
+def test_cells(masked, sequences_out, tmp_path):
+    x = keras.Input((STEPS, FEATURES))
+    h = layers.Masking()(x) if masked else x
+    options = {"return_sequences": sequences_out}
+    one, *states = layers.RNN(LeakyCell(3, 0.2), return_state=True, **options)(h)
+    stack = [layers.GRUCell(3), LeakyCell(2), LeakyCell(4, 0.3)]
+    two = layers.RNN(stack, **options, go_backwards=True)(h)
+    three = layers.Bidirectional(layers.RNN(LeakyCell(2), **options))(h)
+    four = layers.RNN([LeakyCell(2), layers.LSTMCell(3)], zero_output_for_mask=True, **options)(h)
+    given = layers.RNN(LeakyCell(3), **options)(h, initial_state=states)
+    model = keras.Model(x, [one, *states, two, three, four, given])
+    formats = ("m.keras", "m.h5") if not masked else ("m.keras",)
+    check(model, CELL, tmp_path, sequences(1, masked=masked), formats=formats)
+
+
+def test_a_cell_step_by_step_in_time_distributed(tmp_path):
+    x = keras.Input((2, STEPS, FEATURES))
+    model = keras.Model(x, layers.TimeDistributed(layers.RNN(LeakyCell(3)))(x))
+    values = np.random.default_rng(3).standard_normal((BATCH, 2, STEPS, FEATURES)).astype("f4")
+    check(model, CELL, tmp_path, values)
