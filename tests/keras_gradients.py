@@ -1,6 +1,7 @@
 """A model of real Keras 3 on JAX beside the same model loaded by jrnn: outputs and gradients."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 
 import jrnn
+from tests.compare_with_keras import outputs_and_gradients
 
 TOLERANCE = 1e-5
 FORMATS = ("m.keras", "m.h5")
@@ -33,7 +35,7 @@ def assert_same(
     tolerance: float = TOLERANCE,
     **options: Any,
 ) -> None:
-    """Checks outputs, and the gradients of their weighted sum in floating inputs and weights."""
+    """Checks outputs and their gradients, in floating-point inputs and in what is trained."""
     outputs, (d_weights, d_inputs) = _keras(model, inputs)
     for name in formats:
         model.save(folder / name)
@@ -63,45 +65,32 @@ def _set_trained(model: keras.Model, values: list[jax.Array]) -> None:
         variable.assign(value)
 
 
-def _floating(inputs: list[np.ndarray]) -> list[int]:
-    return [k for k, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating)]
-
-
-def _weighted(outputs: Any) -> jax.Array:
-    """A sum in which every element has a weight of its own."""
-    leaves = jax.tree.leaves(outputs)
-    return sum(jnp.sum(y * jnp.cos(jnp.arange(y.size)).reshape(y.shape)) for y in leaves)
-
-
 def _keras(model: keras.Model, inputs: list[np.ndarray]) -> tuple[list, tuple[list, list]]:
-    which = _floating(inputs)
-    trained = [v.value for v in model.trainable_variables]
     fixed = [v.value for v in model.non_trainable_variables]
 
     def run(trained, xs):
-        xs = _put(inputs, which, xs)
         outputs, _ = model.stateless_call(trained, fixed, xs if len(xs) > 1 else xs[0])
-        return _weighted(outputs), jax.tree.leaves(outputs)
+        return jax.tree.leaves(outputs)
 
-    grad = jax.grad(run, argnums=(0, 1), has_aux=True)
-    gradients, outputs = grad(trained, [jnp.asarray(inputs[k]) for k in which])
-    return outputs, gradients
+    return _run(run, [v.value for v in model.trainable_variables], inputs)
 
 
 def _jrnn(model: Any, params: Any, inputs: list[np.ndarray]) -> tuple[list, tuple[Any, list]]:
-    which = _floating(inputs)
-
-    def run(params, xs):
-        outputs = model.apply(params, *_put(inputs, which, xs))
-        return _weighted(outputs), jax.tree.leaves(outputs)
-
-    grad = jax.jit(jax.grad(run, argnums=(0, 1), has_aux=True, allow_int=True))
-    gradients, outputs = grad(params, [jnp.asarray(inputs[k]) for k in which])
-    return outputs, gradients
+    return _run(lambda p, xs: jax.tree.leaves(model.apply(p, *xs)), params, inputs)
 
 
-def _put(inputs: list[np.ndarray], which: list[int], xs: list[jax.Array]) -> list[Any]:
-    found: list[Any] = list(inputs)
-    for k, x in zip(which, xs, strict=True):
-        found[k] = x
-    return found
+def _run(function: Callable, weights: Any, inputs: list[np.ndarray]) -> tuple[list, tuple]:
+    """Returns the outputs, and the gradients in weights and in floating-point inputs."""
+    which = [k for k, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating)]
+
+    def run(weights, some):
+        xs: list[Any] = [jnp.asarray(x) for x in inputs]
+        for k, x in zip(which, some, strict=True):
+            xs[k] = x
+        return function(weights, xs)
+
+    values = weights, [jnp.asarray(inputs[k]) for k in which]
+    shapes = [y.shape for y in jax.eval_shape(run, *values)]
+    rng = np.random.default_rng(7)
+    cotangents = [jnp.asarray(rng.standard_normal(shape), "float32") for shape in shapes]
+    return outputs_and_gradients(run)(values, cotangents)

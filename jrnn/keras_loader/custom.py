@@ -65,12 +65,13 @@ def parse_lambda(config: Config) -> Lambda:
     """Returns the layer, if the caller gives a function for its name or its function's."""
     if config.values.get("mask") is not None:
         raise config.error("its mask is Python code, which jrnn never runs; put a layer there")
-    names = list(_names(config))
+    names = [name for name in _names(config) if isinstance(name, str)]
     found = config.custom_named(*names)
     if found is None:
+        ways = " or ".join(f"{{{name!r:.80}: function}}" for name in dict.fromkeys(names))
         raise config.error(
             "it holds Python code, which jrnn never runs; give jrnn.load_keras a function of its "
-            f"inputs: custom_objects={{{names[0]!r:.80}: function}}"
+            f"inputs: custom_objects={ways}"
         )
     arguments = config.values.get("arguments") or {}
     if not isinstance(arguments, dict):

@@ -116,6 +116,9 @@ class Scaled(layers.Layer):
     def call(self, x):
         return self.factor * self.inside(x * self.scale)
 
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], self.units)
+
     def get_config(self):
         return {**super().get_config(), "units": self.units, "factor": self.factor}
 
@@ -188,6 +191,7 @@ def test_masks_end_at_a_function_and_go_through_a_layer(passes, tmp_path):
 # Cells
 
 
+@keras.saving.register_keras_serializable("pack")  # Bidirectional copies it
 class LeakyCell(layers.Layer):
     """Puts out something else than its state, and starts from ones."""
 
