@@ -49,7 +49,21 @@ def _from_list(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
         return _from_list(layer.layer, arrays)
     if isinstance(layer, Model | StackedRecurrent):
         return _from_nested(layer, arrays)
-    return fill(layer, arrays)
+    return fill(layer, _kernels_first(arrays))
+
+
+def _kernels_first(arrays: Sequence[StoredArray]) -> Sequence[StoredArray]:
+    """Quantised kernels are not trained and stand last; elsewhere each is before its bias."""
+    if not any(array.dtype == "int8" for array in arrays):
+        return arrays
+    folders = list(dict.fromkeys(array.path.rpartition("/")[0] for array in arrays))
+    order = ("kernel", "embeddings", "bias", "kernel_scale", "embeddings_scale")
+
+    def place(array: StoredArray) -> tuple[int, int]:
+        folder, _, leaf = array.path.rpartition("/")
+        return folders.index(folder), order.index(leaf) if leaf in order else len(order)
+
+    return sorted(arrays, key=place)
 
 
 def _directions(

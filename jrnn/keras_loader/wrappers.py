@@ -11,6 +11,7 @@ from jrnn.keras_loader.writer import Writer
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import CustomRecurrent
 from jrnn.model.layer import Layer
+from jrnn.model.quantized import QuantizedDense, QuantizedEmbedding
 from jrnn.model.recurrent import Bidirectional, Recurrent
 
 ParseInner = Callable[[Any], Layer]
@@ -74,6 +75,11 @@ def parse_time_distributed(config: Config, parse: ParseInner) -> TimeDistributed
     one = inner.forward if isinstance(inner, Bidirectional) else inner
     if isinstance(one, Recurrent) and one.stateful:
         raise config.error("its inner layer is stateful, which has no meaning step by step")
+    if isinstance(inner, QuantizedDense | QuantizedEmbedding):
+        raise config.error(
+            "its inner layer is quantised, and Keras leaves its scale out there: the numbers are "
+            f"wrong in Keras, too; take the {inner.kind} without TimeDistributed"
+        )
     return TimeDistributed(
         **config.base(),
         layer=inner,
