@@ -39,8 +39,12 @@ def _model(config: Config) -> Model:
     return MODELS[config.kind](config, layers)
 
 
-def _layer(config: Config) -> Layer:
+def parse_layer(entry: Any, writer: Writer, custom: Mapping[str, Any] = NOTHING) -> Layer:
     """Returns the typed layer, wrapper or nested model for an entry of a config."""
+    return _layer(Config(entry, writer, custom))
+
+
+def _layer(config: Config) -> Layer:
     custom = config.custom_class()
     if custom is not None:
         return custom_layer(config, custom)

@@ -99,6 +99,7 @@ class QuantizedEmbedding(Embedding):
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns the rows [..., F] and, with ``mask_zero``, the mask ``ids != 0``."""
         ids = inputs[0].astype(jnp.int32)
-        scale = jnp.take(params.embeddings_scale, ids, axis=0)[..., None]
+        # As that of a kernel, a table's scale is no parameter to be trained.
+        scale = jax.lax.stop_gradient(jnp.take(params.embeddings_scale, ids, axis=0)[..., None])
         rows = jnp.take(params.embeddings, ids, axis=0, mode="clip").astype(scale.dtype) / scale
         return Result((rows,), (inputs[0] != 0 if self.mask_zero else None,))

@@ -18,7 +18,23 @@ from keras import layers, ops
 
 import jrnn
 from jrnn import KerasFileError
+from jrnn.keras_loader.build import build_params
+from jrnn.keras_loader.parse import parse_model
+from jrnn.model.basic import Dense
 from jrnn.model.layer import Layer, Result
+from tests.keras_entries import (
+    KERAS2,
+    KERAS3,
+    call2,
+    entry,
+    graph,
+    legacy,
+    numbers,
+    refused_arrays,
+    sequential,
+    source,
+    stored,
+)
 from tests.keras_gradients import assert_same, draw_weights
 
 BATCH, STEPS, FEATURES = 3, 5, 4
@@ -263,3 +279,180 @@ def test_a_cell_step_by_step_in_time_distributed(tmp_path):
     model = keras.Model(x, layers.TimeDistributed(layers.RNN(LeakyCell(3)))(x))
     values = np.random.default_rng(3).standard_normal((BATCH, 2, STEPS, FEATURES)).astype("f4")
     check(model, CELL, tmp_path, values)
+
+
+# Constants, which Keras 3 has no more
+
+
+@dataclasses.dataclass(frozen=True)
+class WithConstant(jrnn.Cell):
+    """``tanh(x @ k + c @ m + h @ r)``."""
+
+    def initial_state(self, params, z):
+        return jnp.zeros_like(z)
+
+    def project(self, params, xs):
+        (kernel, mixing, _), (constant,) = params
+        return xs @ kernel + constant @ mixing
+
+    def step(self, params, state, z):
+        hidden = jnp.tanh(z + state @ params[0][2])
+        return hidden, hidden
+
+
+def by_hand(arrays, x, constant, hidden, backwards=False):
+    kernel, mixing, recurrent = arrays
+    steps = range(x.shape[1])
+    ys = []
+    for t in reversed(steps) if backwards else steps:
+        hidden = jnp.tanh(x[:, t] @ kernel + constant @ mixing + hidden @ recurrent)
+        ys.append(hidden)
+    return jnp.stack(ys[::-1] if backwards else ys, axis=1)
+
+
+def loop(name: str, *calls, **options) -> dict:
+    cell = {"class_name": "WithConstant", "config": {"units": 3, "anything": [1, 2]}}
+    return entry("RNN", *calls, name=name, cell=cell, return_sequences=True, **options)
+
+
+def drawn(prefix: str = "", seed: int = 0) -> list:
+    sizes = {"kernel": (FEATURES, 3), "mixing": (2, 3), "recurrent": (3, 3)}
+    return [
+        stored(f"{prefix}{name}:0", numbers(*shape, seed=seed)) for name, shape in sizes.items()
+    ]
+
+
+@pytest.mark.parametrize("kind", ["one", "stack", "both"])
+def test_constants_and_states_of_a_call(kind):
+    inputs = [source("x", (None, STEPS, FEATURES)), source("h", (None, 3)), source("c", (None, 2))]
+    arrays, refs = drawn(), ["x", "h", "c"]
+    if kind == "both":
+        inner = loop("inner")
+        layer = entry("Bidirectional", call2("x", "h", "h", "c"), name="r", layer=inner)
+        layer["config"] |= {"num_constants": 1, "merge_mode": None}
+        arrays = [*drawn("r/forward_i/"), *drawn("r/backward_i/", seed=5)]
+    else:
+        layer = loop("r", call2(*refs), num_constants=1)
+    if kind == "stack":
+        cells = [layer["config"]["cell"], entry("SimpleRNNCell", name="s", units=3)]
+        stack = {"class_name": "StackedRNNCells", "config": {"cells": cells}}
+        layer = entry("RNN", call2("x", "h", "h", "c"), name="r", cell=stack)
+        layer["config"] |= {"num_constants": 1, "return_sequences": True}
+        plain = [stored(f"s/{k}:0", numbers(*n, seed=9)) for k, n in _simple(3).items()]
+        arrays = [*arrays, *plain]
+    ends = ["r"] if kind != "both" else [["r", 0, 0], ["r", 0, 1]]
+    custom = {"WithConstant": lambda config: WithConstant()}
+    model = parse_model(graph([*inputs, layer], refs, ends), KERAS2, custom)
+    params = build_params(model, legacy(r=arrays))
+    x, h, c = sequences(1), numbers(BATCH, 3, seed=2), numbers(BATCH, 2, seed=3)
+
+    def expected(params, x, h, c):
+        if kind == "one":
+            return by_hand(params["r"], x, c, h)
+        if kind == "both":
+            return by_hand(params["r"][0], x, c, h), by_hand(params["r"][1], x, c, h, True)
+        lower, upper = by_hand(params["r"][0], x, c, h), params["r"][1]
+        weights = upper.kernel, jnp.zeros((2, 3)), upper.recurrent_kernel
+        return by_hand(weights, lower + jnp.linalg.solve(upper.kernel.T, upper.bias), c, h)
+
+    for wrt in (0, 1, 2, 3):
+        ours, theirs = (
+            jax.jacobian(lambda *a, f=f: jnp.sum(jnp.square(jnp.asarray(f(*a)))), wrt)
+            for f in (model.apply, expected)
+        )
+        jax.tree.map(close, ours(params, x, h, c), theirs(params, x, h, c))
+    jax.tree.map(close, model.apply(params, x, h, c), expected(params, x, h, c))
+
+
+def close(found, wanted) -> None:
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
+
+
+def _simple(units: int) -> dict:
+    return {"kernel": (units, units), "recurrent_kernel": (units, units), "bias": (units,)}
+
+
+def test_constants_are_for_custom_cells():
+    cell = entry("GRUCell", name="g", units=3)
+    model = sequential(entry("RNN", name="r", cell=cell, num_constants=1))
+    with pytest.raises(KerasFileError, match="constants, which only custom cells use"):
+        parse_model(model, KERAS2)
+
+
+# Whose name it is
+
+
+def test_whose_name_counts():
+    """As in Keras: the caller's, unless the file says that Keras's own is meant."""
+    custom = {"Dense": lambda config: lambda params, x: x + 1, "relu": jnp.sin}
+    dense, act = (
+        entry("Dense", name="d", units=3),
+        entry("Activation", name="a", activation="relu"),
+    )
+    model = parse_model(sequential(dense, act), KERAS2, custom)
+    x = sequences()
+    close(model.apply({}, x[:, :4, :3]), np.sin(x[:, :4, :3] + 1))
+    certain = [{**one, "module": "keras.layers", "registered_name": None} for one in (dense, act)]
+    assert [layer.kind for layer in parse_model(sequential(*certain), KERAS3, custom).layers] == [
+        "Dense",
+        "Activation",
+    ]
+    model = parse_model(sequential(*certain), KERAS3, custom)
+    assert isinstance(model.layers[0], Dense)
+    assert model.layers[1].activation == "relu"
+    foreign = {**dense, "module": "theirs", "registered_name": "pack>Dense"}
+    model = parse_model(sequential(foreign), KERAS3, custom)
+    close(model.apply({}, x[:, :4, :3]), x[:, :4, :3] + 1)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("custom", "said"),
+    [
+        (["odd"], "custom_objects is a list"),
+        ({"odd": 3}, r"custom_objects\['odd'\] is a int"),
+        ({3: jnp.tanh}, r"custom_objects\[3\]"),
+    ],
+)
+def test_what_is_no_custom_object(custom, said):
+    with pytest.raises(ValueError, match=said):
+        jrnn.load_keras("nowhere.keras", custom_objects=custom)
+
+
+def test_what_a_factory_must_return():
+    layer, cell = entry("Mine", name="m"), entry("MyCell", name="c")
+    for one, name in ((layer, "Mine"), (entry("RNN", name="r", cell=cell), "MyCell")):
+        with pytest.raises(ValueError, match=f"what stands for '{name}' made a int of its config"):
+            parse_model(sequential(one), KERAS2, {name: lambda config: 3})
+
+
+def test_a_model_was_read_with_its_own_objects():
+    model = parse_model(sequential(entry("Dense", name="d", units=3)), KERAS2)
+    with pytest.raises(ValueError, match="give neither"):
+        jrnn.load_keras("nowhere.h5", config=model, custom_objects={})
+
+
+def test_what_is_not_told_apart_is_refused():
+    layers_inside = [entry("Mine", name="a"), entry("Other", name="b")]
+    inner = sequential(*layers_inside, name="inner")
+    custom = {name: lambda config: lambda params, x: x for name in ("Mine", "Other")}
+    model = parse_model(sequential(inner), KERAS2, custom)
+    said = refused_arrays(model, legacy(inner=drawn()))
+    assert "does not say which of its 3 arrays belong to 'Mine', 'Other'" in said
+
+
+def test_a_lambda_with_a_mask_of_its_own_is_refused():
+    lonely = entry("Lambda", name="l", function="f", mask={"class_name": "__lambda__"})
+    with pytest.raises(KerasFileError, match="mask is Python code"):
+        parse_model(sequential(lonely), KERAS3, {"f": jnp.sin})
+
+
+def test_an_error_in_the_callers_function_is_shown():
+    def broken(params, x):
+        raise RuntimeError("so it is")
+
+    model = parse_model(sequential(entry("Mine", name="m")), KERAS2, {"Mine": lambda _: broken})
+    with pytest.raises(KerasFileError, match="so it is"):
+        build_params(model, legacy())
