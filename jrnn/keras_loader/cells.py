@@ -6,7 +6,7 @@ from typing import Any
 from jrnn.cells.base import Cell
 from jrnn.cells.stacked import StackedCell
 from jrnn.keras_loader.config import Config
-from jrnn.keras_loader.custom import custom_cell, unknown
+from jrnn.keras_loader.custom import ask_for, base, custom_cell
 from jrnn.keras_loader.layers import gru_cell, loop_options, lstm_cell, simple_rnn_cell
 from jrnn.keras_loader.options import is_amount
 from jrnn.model.custom import CustomCell, CustomRecurrent, CustomStacked, is_custom
@@ -69,18 +69,16 @@ def _cell(config: Config, inner: Config) -> OneOfStack:
     """Returns one cell, of Keras's own classes or made by the caller."""
     custom = inner.custom_class()
     if custom is not None:
-        units = inner.values.get("units")
-        return OneOfStack(
-            **inner.base() | {"kind": inner.kind.rsplit(">")[-1]},
-            cell=custom_cell(inner, custom),
-            units=units if is_amount(units, 1) else 0,
-        )
+        _check_dtype(config, inner)
+        units = inner.values.get("units")  # where it has some; of no use to the caller's cell
+        size = int(units) if units is not None and is_amount(units, 1) else 0
+        return OneOfStack(**base(inner), cell=custom_cell(inner, custom), units=size)
     if inner.is_foreign() or inner.kind not in CELLS:
-        problem = (
-            f"jrnn cannot load this cell of {config.name!r:.80}; take {', '.join(CELLS)} or one "
-            f"{STACK} of these"
+        raise config.error(
+            f"it runs over a {inner.kind!r:.80}, but jrnn loads {', '.join(CELLS)} and one "
+            f"{STACK} of these; a file holds no more of other cells than their name: "
+            + ask_for(inner.kind, "a cell")
         )
-        raise unknown(inner, problem, "a cell")
     _check_dtype(config, inner)
     cell = CELLS[inner.kind](inner)
     found = OneOfStack(**inner.base(), cell=cell, units=inner.size("units", "output_dim"))

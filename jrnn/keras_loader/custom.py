@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jrnn.keras_loader.config import NOTHING, Config
-from jrnn.keras_loader.errors import KerasFileError
 from jrnn.model.custom import CustomCell, CustomLayer, Lambda
 from jrnn.model.layer import Layer
 
@@ -31,6 +30,11 @@ def checked(custom_objects: Mapping[str, Any] | None) -> Mapping[str, Callable[.
     return custom_objects
 
 
+def base(config: Config) -> dict[str, Any]:
+    """Returns the arguments that every layer takes, the kind without the class's package."""
+    return {**config.base(), "kind": config.kind.rsplit(">")[-1]}
+
+
 def custom_layer(config: Config, factory: Callable[..., Any]) -> CustomLayer:
     """Returns the layer that the caller's factory makes of its config."""
     made = factory(_options(config))
@@ -39,8 +43,7 @@ def custom_layer(config: Config, factory: Callable[..., Any]) -> CustomLayer:
             f"custom_objects: what stands for {config.kind!r} made a {type(made).__name__} of its "
             "config, but a function(params, *inputs) or a jrnn.model.layer.Layer is needed"
         )
-    base = config.base() | {"kind": config.kind.rsplit(">")[-1]}
-    return CustomLayer(**base, function=made)
+    return CustomLayer(**base(config), function=made)
 
 
 def custom_cell(config: Config, factory: Callable[..., Any]) -> CustomCell:
@@ -90,10 +93,10 @@ def _names(config: Config) -> Iterator[Any]:
         yield function
 
 
-def unknown(config: Config, what: str, needed: str) -> KerasFileError:
-    """Returns the error for a class that neither jrnn has nor the caller gives."""
-    name = config.kind.rsplit(">")[-1]
-    return config.error(
-        f"{what}, or give jrnn.load_keras what makes {needed} of its config: "
+def ask_for(kind: str, needed: str) -> str:
+    """Returns what to do where neither jrnn nor the caller has a class."""
+    name = kind.rsplit(">")[-1]
+    return (
+        f"give jrnn.load_keras what makes {needed} of its config: "
         f"custom_objects={{{name!r:.80}: factory}}"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from jrnn.keras_loader.cells import parse_rnn
 from jrnn.keras_loader.config import NOTHING, Config
-from jrnn.keras_loader.custom import custom_layer, parse_lambda, unknown
+from jrnn.keras_loader.custom import ask_for, custom_layer, parse_lambda
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.layers import LAYERS
 from jrnn.keras_loader.nodes import NodeReader
@@ -53,8 +53,10 @@ def _layer(config: Config) -> Layer:
     if config.kind == "Lambda" and not config.is_foreign():
         return parse_lambda(config)
     if config.is_foreign() or not (config.kind in LAYERS or config.kind in WRAPPERS):
-        problem = "jrnn cannot load this layer; take one of those that docs/keras.md lists"
-        raise unknown(config, problem, "a function(params, *inputs)")
+        raise config.error(
+            "jrnn cannot load this layer; docs/keras.md lists those it can; "
+            + ask_for(config.kind, "a function(params, *inputs)")
+        )
     if config.kind in WRAPPERS:
         layer = WRAPPERS[config.kind](config, lambda entry: _layer(config.inner(entry)))
     else:

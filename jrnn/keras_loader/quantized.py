@@ -17,17 +17,17 @@ def input_range(config: Config) -> InputRange | None:
     quantizer = _inner(found).get("activation_quantizer")
     if quantizer is None:
         return None
-    options = _inner(quantizer)
-    ends, epsilon = options.get("value_range", (-127, 127)), options.get("epsilon", 1e-7)
-    if isinstance(ends, dict):  # {"class_name": "__tuple__", "items": [..]}
-        ends = ends.get("items")
-    known = quantizer.get("class_name") == "AbsMaxQuantizer" and isinstance(ends, list | tuple)
+    options, quantizer = _inner(quantizer), quantizer if isinstance(quantizer, dict) else {}
+    ends = options.get("value_range", [-127, 127])
+    ends = ends.get("items") if isinstance(ends, dict) else ends  # of a "__tuple__"
+    epsilon = options.get("epsilon", 1e-7)
     if (
-        not known
+        quantizer.get("class_name") != "AbsMaxQuantizer"
+        or options.get("output_dtype", "int8") != "int8"
+        or type(epsilon) not in (int, float)
+        or not isinstance(ends, list)
         or len(ends) != 2
         or not all(type(end) is int and -128 <= end <= 127 for end in ends)
-        or type(epsilon) not in (int, float)
-        or options.get("output_dtype", "int8") != "int8"
     ):
         raise config.error(f"its inputs are quantised by {quantizer!r:.80}, unknown to jrnn")
     return InputRange(ends[0], ends[1], float(epsilon))

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jrnn.cells.base import Cell
@@ -62,6 +63,10 @@ class CustomCell(Cell):
     def feature_ndim(self) -> int:
         """Number of feature axes of the input."""
         return getattr(self.cell, "feature_ndim", 1)
+
+    def init(self, key: jax.Array, features: Any, units: Any) -> Any:
+        """Returns fresh parameters, if the cell draws any."""
+        return self.cell.init(key, features, units)
 
     def initial_state(self, params: Any, z: Any) -> Any:
         """Returns the state before the first step."""

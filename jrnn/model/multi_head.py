@@ -133,10 +133,10 @@ class MultiHeadAttention(Layer):
     ) -> Mask:
         """Returns which scores count, to be broadcast against them; None if all do."""
         parts = [given["attention_mask"].astype(bool)] if "attention_mask" in given else []
-        query_mask = own.get("query")
-        if query_mask is not None:
-            parts.append(query_mask[..., None])
-        parts += [own[name][..., None, :] for name in ("value", "key") if own.get(name) is not None]
+        for name, axis in (("query", -1), ("value", -2), ("key", -2)):
+            mask = own.get(name)
+            if mask is not None:
+                parts.append(jnp.expand_dims(mask, axis))
         steps = jnp.arange(given["query"].shape[1])[:, None] - jnp.arange(given["value"].shape[1])
         if self.causal:
             parts.append((steps >= 0)[None])
