@@ -16,6 +16,7 @@ from jrnn.keras_loader.more_arrays import COUNT, as_convolved, more_arrays
 from jrnn.keras_loader.read import StoredArray
 from jrnn.layers.core import DenseParams, EmbeddingParams
 from jrnn.model.basic import Dense, Embedding, TimeDistributed
+from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional, OneCell
@@ -32,22 +33,25 @@ _CELLS: dict[type, tuple[Callable[..., Any], int]] = {  # parameter type, blocks
 
 
 def expected_arrays(
-    layer: Layer, shape: Sequence[int] | None = None
+    layer: Layer, shape: Sequence[int] | None = None, stored: Sequence[StoredArray] = ()
 ) -> tuple[Callable[..., Any] | None, Mapping[str, Shape | None]]:
     """Returns the parameter type of a layer and the name and shape of each of its arrays.
 
     Args:
         layer: The layer.
         shape: Its input's shape, which tells the sizes of some; None where it is not known.
+        stored: The arrays that a file has for it, which tell whether some were quantised.
     """
+    if is_custom(layer):
+        return None, {}
     if isinstance(layer, OneCell):
         return _recurrent_arrays(layer)
-    if isinstance(layer, Dense):
+    if type(layer) is Dense:
         shapes: dict[str, Shape] = {"kernel": (None, layer.units)}
         return DenseParams, shapes | ({"bias": (layer.units,)} if layer.use_bias else {})
-    if isinstance(layer, Embedding):
+    if type(layer) is Embedding:
         return EmbeddingParams, {"embeddings": (layer.input_dim, layer.output_dim)}
-    return more_arrays(layer, shape)
+    return more_arrays(layer, shape, stored)
 
 
 def _recurrent_arrays(layer: OneCell) -> tuple[Callable[..., Any], dict[str, Shape]]:
@@ -67,20 +71,31 @@ def _recurrent_arrays(layer: OneCell) -> tuple[Callable[..., Any], dict[str, Sha
     return params_type, shapes
 
 
-def has_arrays(layer: Layer) -> bool:
-    """Returns whether the layer owns any array."""
-    if isinstance(layer, Bidirectional | StackedRecurrent):
-        return True
+def has_arrays(layer: Layer, *, surely: bool = False) -> bool:
+    """Returns whether the layer owns any array, or may own some if it is the caller's.
+
+    Args:
+        layer: The layer.
+        surely: Whether only what is known to own one counts.
+    """
+    if is_custom(layer):
+        return not surely
+    if isinstance(layer, Bidirectional):
+        return has_arrays(layer.forward, surely=surely)
+    if isinstance(layer, StackedRecurrent):
+        return any(has_arrays(cell, surely=surely) for cell in layer.cells)
     if isinstance(layer, TimeDistributed):
-        return has_arrays(layer.layer)
+        return has_arrays(layer.layer, surely=surely)
     if isinstance(layer, Model):
-        return any(has_arrays(inner) for inner in layer.layers)
+        return any(has_arrays(inner, surely=surely) for inner in layer.layers)
     return bool(expected_arrays(layer)[1])
 
 
 def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
     """Returns a layer's parameters made of the arrays in Keras's order, each checked."""
-    params_type, shapes = expected_arrays(layer)
+    if is_custom(layer):
+        return tuple(arrays)
+    params_type, shapes = expected_arrays(layer, stored=arrays)
     if isinstance(layer, OneCell):
         if isinstance(layer.cell, ConvLSTMCell):
             arrays = cross_correlations(layer.cell, arrays)
@@ -92,15 +107,18 @@ def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
             f"{_wanted(shapes)}"
         )
     for (name, shape), array in zip(shapes.items(), arrays, strict=True):
-        _check(layer, name, shape, array)
+        _check(layer, name, shape, array, quantized=f"{name}_scale" in shapes)
     return params_type(*arrays)
 
 
-def _check(layer: Layer, name: str, shape: Shape | None, array: StoredArray) -> None:
-    if name != COUNT and array.dtype not in ("float16", "bfloat16", "float32", "float64"):
+def _check(
+    layer: Layer, name: str, shape: Shape | None, array: StoredArray, *, quantized: bool
+) -> None:
+    dtypes = ("int8",) if quantized else ("float16", "bfloat16", "float32", "float64")
+    if name != COUNT and array.dtype not in dtypes:
         raise KerasFileError(
-            f"layer {layer.name!r}: {name} holds {array.dtype}, but floating-point numbers are "
-            "needed; quantised layers are not supported"
+            f"layer {layer.name!r}: {name} holds {array.dtype}, but by its dtype policy "
+            f"{'int8, quantised,' if quantized else 'floating-point numbers'} is needed"
         )
     fits = shape is None or (
         len(shape) == len(array.shape)
@@ -109,7 +127,7 @@ def _check(layer: Layer, name: str, shape: Shape | None, array: StoredArray) -> 
     leaf = re.sub(r"(_\d+)?(:\d+)?$", "", array.path.rsplit("/", 1)[-1])
     known = ("kernel", "recurrent_kernel", "bias", "embeddings")
     known += ("gamma", "beta", "moving_mean", "moving_variance")
-    if not fits or (leaf in known and leaf != name):
+    if not fits or (leaf in known and leaf != name.rsplit("/", 1)[-1]):
         raise KerasFileError(
             f"layer {layer.name!r}: {array.path!r} has shape {array.shape}, but {name} of "
             f"{_choices(layer)} needs {_text(shape)}"

@@ -6,9 +6,12 @@ from typing import Any
 from jrnn.cells.base import Cell
 from jrnn.cells.stacked import StackedCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.custom import ask_for, base, custom_cell
 from jrnn.keras_loader.dropout import cell_dropout
 from jrnn.keras_loader.layers import gru_cell, loop_options, lstm_cell, simple_rnn_cell
+from jrnn.keras_loader.options import is_amount
 from jrnn.keras_loader.serialized import Unknown
+from jrnn.model.custom import CustomCell, CustomRecurrent, CustomStacked, is_custom
 from jrnn.model.recurrent import OneCell, Recurrent
 from jrnn.model.stacked import StackedRecurrent
 
@@ -18,34 +21,41 @@ CELLS: dict[str, Callable[[Config], Cell]] = {
     "SimpleRNNCell": simple_rnn_cell,
 }
 STACK = "StackedRNNCells"
+_OF_CELL = (  # what a loop over one cell takes from it
+    *("cell", "units", "dropout", "recurrent_dropout", "dropout_per_gate"),
+    *("regularizers", "constraints"),
+)
 
 
 def parse_rnn(config: Config, parse: Any) -> Recurrent:
     """Returns the typed layer; cells are no layers, and ``parse`` is not for them."""
     del parse
-    inner = Config(config.get("cell"), config.writer)
+    inner = config.inner(config.get("cell"))
+    constants = config.get("num_constants") or 0
     options = {**config.base(), **loop_options(config)}
-    if inner.kind == STACK and not inner.is_foreign():
-        return _stacked(config, inner, options)
-    one = _cell(config, inner)
-    options |= {"regularizers": one.regularizers, "constraints": one.constraints}
-    options |= _activity(options, [one])
-    return Recurrent(
-        **options,
-        cell=one.cell,
-        units=one.units,
-        dropout=one.dropout,
-        recurrent_dropout=one.recurrent_dropout,
-        dropout_per_gate=one.dropout_per_gate,
-    )
+    stacked = inner.kind == STACK and not inner.is_foreign() and inner.custom_class() is None
+    if stacked:
+        options |= _stack(config, inner, options)
+    else:
+        one = _cell(config, inner)
+        options |= {name: getattr(one, name) for name in _OF_CELL} | _activity(options, [one])
+    if isinstance(options["cell"], CustomCell) or any(map(is_custom, options.get("cells", ()))):
+        if not is_amount(constants, 0):
+            raise config.error(f"num_constants is {constants!r:.80}, but a number is needed")
+        kind = CustomStacked if stacked else CustomRecurrent
+        return kind(**options, constants=constants)
+    if constants:
+        raise config.error("it takes constants, which only custom cells use")
+    return (StackedRecurrent if stacked else Recurrent)(**options)
 
 
-def _stacked(config: Config, stack: Config, options: dict[str, Any]) -> StackedRecurrent:
+def _stack(config: Config, stack: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options that a loop over several cells has in addition."""
     entries = stack.get("cells")
     if not isinstance(entries, list) or not entries:
         raise config.error(f"its {STACK} has no list of cells")
     _check_dtype(config, stack)
-    cells = tuple(_cell(config, Config(entry, config.writer)) for entry in entries)
+    cells = tuple(_cell(config, config.inner(entry)) for entry in entries)
     writer = config.writer
     options |= _activity(options, cells)
     reverse = writer.reverses_stacked_states
@@ -53,14 +63,13 @@ def _stacked(config: Config, stack: Config, options: dict[str, Any]) -> StackedR
         reverse = stack.flag("reverse_state_order", default=False)
     stack.finish()
     repeats_first_state = writer.major < 3 and options["masked_start"] == "state"
-    return StackedRecurrent(
-        **options,
-        cell=StackedCell([one.cell for one in cells]),
-        units=cells[-1].units,
-        cells=cells,
-        reverse_states=reverse,
-        masked_repeats_lowest=repeats_first_state and not reverse,
-    )
+    return {
+        "cell": StackedCell([one.cell for one in cells]),
+        "units": cells[-1].units,
+        "cells": cells,
+        "reverse_states": reverse,
+        "masked_repeats_lowest": repeats_first_state and not reverse,
+    }
 
 
 def _activity(options: Mapping[str, Any], cells: Sequence[OneCell]) -> dict[str, Any]:
@@ -71,11 +80,18 @@ def _activity(options: Mapping[str, Any], cells: Sequence[OneCell]) -> dict[str,
 
 
 def _cell(config: Config, inner: Config) -> OneCell:
-    """Returns one cell, if it is of those whose class is Keras's own."""
+    """Returns one cell, of Keras's own classes or made by the caller."""
+    custom = inner.custom_class()
+    if custom is not None:
+        _check_dtype(config, inner)
+        units = inner.values.get("units")  # where it has some; of no use to the caller's cell
+        size = int(units) if units is not None and is_amount(units, 1) else 0
+        return OneCell(**base(inner), cell=custom_cell(inner, custom), units=size)
     if inner.is_foreign() or inner.kind not in CELLS:
         raise config.error(
             f"it runs over a {inner.kind!r:.80}, but jrnn loads {', '.join(CELLS)} and one "
-            f"{STACK} of these; a file holds no more of other cells than their name"
+            f"{STACK} of these; a file holds no more of other cells than their name: "
+            + ask_for(inner.kind, "a cell")
         )
     _check_dtype(config, inner)
     cell = CELLS[inner.kind](inner)

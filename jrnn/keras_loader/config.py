@@ -1,5 +1,7 @@
 """Reading one layer's config: every key asked for by name, none left unread."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from jrnn import activations
@@ -45,12 +47,16 @@ KERAS_ACTIVATIONS = frozenset({
 
 LARGEST_SIZE = 2**31 - 1
 LARGEST_NUMBER = 2**1000  # a JSON integer can be too large for a float
+NOTHING: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
 class Config:
-    """One layer's config, read key by key; whatever is wrong is told with the layer's name."""
+    """One layer's config, read key by key; whatever is wrong is told with the layer's name.
 
-    def __init__(self, entry: Any, writer: Writer) -> None:
+    ``custom`` holds what the caller gives by name for what Keras does not have itself.
+    """
+
+    def __init__(self, entry: Any, writer: Writer, custom: Mapping[str, Any] = NOTHING) -> None:
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
             raise KerasFileError(
                 f"the config has {_show(entry)} where a layer is needed: an object with class_name "
@@ -59,6 +65,7 @@ class Config:
         self.kind: str = entry["class_name"]
         self.entry = entry
         self.writer = writer
+        self.custom = custom
         values = entry.get("config")
         if self.kind == "Sequential" and isinstance(values, list):  # Keras 1 and 2.0 to 2.2.2
             values = {"layers": values}
@@ -71,6 +78,10 @@ class Config:
         self.name: str = name
         self._unread = set(self.values) - HARMLESS
 
+    def inner(self, entry: Any) -> "Config":
+        """Returns the config of something inside this one."""
+        return Config(entry, self.writer, self.custom)
+
     def error(self, message: str) -> KerasFileError:
         """Returns the error to raise, with the layer's name in front."""
         return KerasFileError(f"layer {_show(self.name)} ({_show(self.kind)}): {message}")
@@ -78,6 +89,18 @@ class Config:
     def is_foreign(self) -> bool:
         """Returns whether the class comes from elsewhere than Keras."""
         return is_foreign(self.entry, self.kind)
+
+    def custom_class(self) -> Callable[..., Any] | None:
+        """Returns what the caller gives for this class; None if Keras's own is certainly meant."""
+        if isinstance(self.entry.get("module"), str) and not self.is_foreign():
+            return None
+        return self.custom_named(self.entry.get("registered_name"), self.kind)
+
+    def custom_named(self, *names: Any) -> Callable[..., Any] | None:
+        """Returns what the caller gives under one of several names, "package>name" or the name."""
+        texts = [name for name in names if isinstance(name, str)]
+        texts += [text.rsplit(">")[-1] for text in texts]
+        return next((self.custom[text] for text in texts if text in self.custom), None)
 
     def get(self, *keys: str, default: Any = None) -> Any:
         """Returns the value of the first key that is there."""
@@ -125,21 +148,32 @@ class Config:
     def activation(self, *keys: str, default: str) -> str | Activation:
         """Returns the activation as this writer's Keras computes it."""
         value = self.get(*keys, default=default)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.get("class_name") != "function":
             return self._activation_object(keys[0], value)
+        if isinstance(value, dict):  # Keras 3 writes a function of the user's so
+            names = value.get("registered_name"), value.get("config")
+            return self._custom_activation(keys[0], *names)
         name = "linear" if value is None else value
-        if not isinstance(name, str) or name not in KERAS_ACTIVATIONS:
-            raise self.error(
-                f"{keys[0]} is {_show(value)}, which is no activation of Keras; custom functions "
-                "are not loaded"
-            )
+        known = isinstance(name, str) and name in KERAS_ACTIVATIONS
+        if not known or (self.writer.major < 3 and name in self.custom):  # as Keras 1 and 2 have it
+            return self._custom_activation(keys[0], name)
         if name == "hard_sigmoid" and self.writer.major < 3:
             return "hard_sigmoid_keras2"
         return name
 
+    def _custom_activation(self, key: str, *names: Any) -> Activation:
+        found = self.custom_named(*names)
+        if found is None:
+            raise self.error(
+                f"{key} is {_show(names[-1])}, which is no activation of Keras; give "
+                "jrnn.load_keras a function of one array for it: "
+                f"custom_objects={{{_show(names[-1])}: function}}"
+            )
+        return found
+
     def _activation_object(self, key: str, value: dict) -> Activation:
         """An activation layer in the place of an activation's name."""
-        inner = Config(value, self.writer)
+        inner = self.inner(value)
         if inner.is_foreign():
             raise self.error(f"{key} is a {_show(inner.kind)} that is not of Keras")
         if inner.kind == "LeakyReLU":
@@ -154,15 +188,7 @@ class Config:
 
     def dtype(self) -> str | None:
         """Returns what the layer computes in; None for float32, where nothing is cast."""
-        policy = self.values.get("dtype")
-        if isinstance(policy, dict):
-            kind, inner = policy.get("class_name"), policy.get("config")
-            if kind not in ("DTypePolicy", "Policy") or not isinstance(inner, dict):
-                raise self.error(
-                    f"its dtype policy is a {_show(kind)}; quantised layers are not supported, "
-                    "save the model before quantising it"
-                )
-            policy = inner.get("name")
+        policy = self.policy(self.values.get("dtype"))[0]
         if isinstance(policy, str):
             policy = policy.removeprefix("mixed_")
         if policy in ("float16", "bfloat16", "float64"):
@@ -170,6 +196,27 @@ class Config:
         if policy in (None, "float32", "int32", "int64"):  # Keras 2.0 writes Embedding's input's
             return None
         raise self.error(f"its dtype policy is {_show(policy)}, which jrnn does not know")
+
+    def is_quantized(self) -> bool:
+        """Returns whether the layer's kernel is one of 8-bit integers, if it has a kernel."""
+        return self.policy(self.values.get("dtype"))[1]
+
+    def policy(self, found: Any) -> tuple[Any, bool]:
+        """Returns the name of a dtype policy, and whether kernels are 8-bit integers under it."""
+        if not isinstance(found, dict):
+            return found, False
+        kind, inner = found.get("class_name"), found.get("config")
+        options = inner if isinstance(inner, dict) else {}
+        if kind == "DTypePolicyMap":  # of the layers inside this one, by their paths
+            return self.policy(options.get("default_policy"))
+        if kind in ("DTypePolicy", "Policy") and options:
+            return options.get("name"), False
+        if kind == "QuantizedDTypePolicy" and options.get("mode") == "int8":
+            return options.get("source_name"), True
+        raise self.error(
+            f"its dtype policy is {_show(kind)} of mode {_show(options.get('mode'))}, but of "
+            "quantised layers jrnn loads those of mode 'int8' alone; save it before quantising"
+        )
 
     def base(self) -> dict[str, Any]:
         """Returns the arguments that every layer takes."""

@@ -13,6 +13,7 @@ from jrnn.keras_loader.cudnn import cudnn_cell
 from jrnn.keras_loader.dropout import NOISE_LAYERS, cell_dropout, rate
 from jrnn.keras_loader.initializers import cell_initializers, forget_bias
 from jrnn.keras_loader.merge_layers import MERGE_LAYERS
+from jrnn.keras_loader.quantized import input_range
 from jrnn.keras_loader.spatial_layers import SPATIAL_LAYERS
 from jrnn.keras_loader.value_layers import VALUE_LAYERS
 from jrnn.model.basic import (
@@ -27,6 +28,7 @@ from jrnn.model.basic import (
     Reshape,
 )
 from jrnn.model.layer import Layer
+from jrnn.model.quantized import QuantizedDense, QuantizedEmbedding
 from jrnn.model.recurrent import Recurrent
 
 
@@ -116,7 +118,7 @@ def loop_options(config: Config) -> dict[str, Any]:
     unroll = bool(unroll) if type(unroll) is int else config.flag("unroll", default=False)
     go_backwards = config.flag("go_backwards", default=False)
     zero_output = config.flag("zero_output_for_mask", default=False)
-    if config.get("num_constants"):
+    if config.kind != "RNN" and config.get("num_constants"):
         raise config.error("it takes constants, which only custom cells use")
     return {
         "return_sequences": config.flag("return_sequences", default=False),
@@ -132,16 +134,20 @@ def loop_options(config: Config) -> dict[str, Any]:
 
 
 def _dense(config: Config) -> Dense:
-    return Dense(
+    options = {
         **config.base(),
-        units=config.size("units", "output_dim"),
-        activation=config.activation("activation", default="linear"),
-        use_bias=config.flag("use_bias", "bias", default=True),
-    )
+        "units": config.size("units", "output_dim"),
+        "activation": config.activation("activation", default="linear"),
+        "use_bias": config.flag("use_bias", "bias", default=True),
+    }
+    if config.is_quantized():
+        return QuantizedDense(**options, inputs=input_range(config))
+    return Dense(**options)
 
 
 def _embedding(config: Config) -> Embedding:
-    return Embedding(
+    kind = QuantizedEmbedding if config.is_quantized() else Embedding
+    return kind(
         **config.base(),
         input_dim=config.size("input_dim"),
         output_dim=config.size("output_dim"),

@@ -11,18 +11,22 @@ from jrnn.keras_loader.more_arrays import frozen_arrays
 from jrnn.keras_loader.read import LegacyWeights, StoredArray
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model.basic import TimeDistributed
+from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional
 from jrnn.model.stacked import StackedRecurrent
 
-Share = tuple[Layer, int]  # a layer, and how many of its arrays come next
+Share = tuple[Layer, int | None]  # a layer, and how many of its arrays come next, if known
 
 
 def from_layers(model: Model, weights: LegacyWeights) -> dict[str, Any]:
     """Returns the parameters with stored arrays as leaves; every array finds its place."""
     stored = {name: arrays for name, arrays in weights.layers.items() if arrays}
     owners = [layer for layer in model.layers if has_arrays(layer)]
+    if len(owners) != len(stored):  # a layer of the caller's may have no arrays
+        sure = [layer.name for layer in owners if has_arrays(layer, surely=True)]
+        owners = [layer for layer in owners if layer.name in sure or layer.name in stored]
     if set(stored) != {layer.name for layer in owners}:
         if len(stored) != len(owners):
             raise KerasFileError(
@@ -45,7 +49,21 @@ def _from_list(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
         return _from_list(layer.layer, arrays)
     if isinstance(layer, Model | StackedRecurrent):
         return _from_nested(layer, arrays)
-    return fill(layer, arrays)
+    return fill(layer, _kernels_first(arrays))
+
+
+def _kernels_first(arrays: Sequence[StoredArray]) -> Sequence[StoredArray]:
+    """Quantised kernels are not trained and stand last; elsewhere each is before its bias."""
+    if not any(array.dtype == "int8" for array in arrays):
+        return arrays
+    folders = list(dict.fromkeys(array.path.rpartition("/")[0] for array in arrays))
+    order = ("kernel", "embeddings", "bias", "kernel_scale", "embeddings_scale")
+
+    def place(array: StoredArray) -> tuple[int, int]:
+        folder, _, leaf = array.path.rpartition("/")
+        return folders.index(folder), order.index(leaf) if leaf in order else len(order)
+
+    return sorted(arrays, key=place)
 
 
 def _directions(
@@ -61,6 +79,8 @@ def _directions(
     if forward and backward and len(forward) + len(backward) == len(arrays):
         return forward, backward
     middle = _count(layer.forward)
+    if middle is None:
+        middle = len(arrays) // 2
     first, second = arrays[:middle], arrays[middle:]
     if first and second and _counter(first[0]) > _counter(second[0]):
         return second, first  # Keras 2.0 counts "kernel:0", "kernel_1:0"; forward is made first
@@ -77,12 +97,28 @@ def _from_nested(layer: Model | StackedRecurrent, arrays: Sequence[StoredArray])
     trained, frozen = _owners(layer)
     own: dict[int, list[StoredArray]] = {}
     rest = list(arrays)
-    for owner, count in trained + frozen:
+    for owner, count in _counted(layer, trained + frozen, len(arrays)):
         own[id(owner)] = own.get(id(owner), []) + rest[:count]
         rest = rest[count:]
     if rest:
         raise KerasFileError(f"layer {layer.name!r}: arrays are left over: {listed(rest)}")
     return _placed(layer, own)
+
+
+def _counted(layer: Layer, shares: list[Share], total: int) -> list[tuple[Layer, int]]:
+    """Returns shares with all counts: layers of the caller's, if of one class, have equal ones."""
+    open_ones = [owner for owner, count in shares if count is None]
+    rest = total - sum(count or 0 for _, count in shares)
+    each = rest // len(open_ones) if open_ones else 0
+    if rest < 0 or len({one.kind for one in open_ones}) > 1 or each * len(open_ones) < rest:
+        if not open_ones:  # told by whoever misses or is left with an array
+            return [(owner, count or 0) for owner, count in shares]
+        kinds = quoted(dict.fromkeys(one.kind for one in open_ones))
+        raise KerasFileError(
+            f"layer {layer.name!r}: the file does not say which of its {total} arrays belong to "
+            f"{kinds}; save the model in the .keras format"
+        )
+    return [(owner, each if count is None else count) for owner, count in shares]
 
 
 def _owners(layer: Layer) -> tuple[list[Share], list[Share]]:
@@ -95,7 +131,9 @@ def _owners(layer: Layer) -> tuple[list[Share], list[Share]]:
     else:
         _check_frozen(layer)
         statistics = frozen_arrays(layer)
-        parts = [([(layer, _count(layer) - statistics)], [(layer, statistics)])]
+        count = _count(layer)
+        trained_count = None if count is None else count - statistics
+        parts = [([(layer, trained_count)], [(layer, statistics)])]
     trained = [share for part in parts for share in part[0]]
     frozen = [share for part in parts for share in part[1]]
     return (trained, frozen) if layer.trainable else ([], trained + frozen)
@@ -122,9 +160,18 @@ def _placed(layer: Layer, own: Mapping[int, Sequence[StoredArray]]) -> Any:
     return _from_list(layer, own[id(layer)])
 
 
-def _count(layer: Layer) -> int:
+def _count(layer: Layer) -> int | None:
+    """Returns how many arrays a layer has; None where the caller alone knows."""
     if isinstance(layer, Bidirectional):
-        return _count(layer.forward) + _count(layer.backward)
+        return _sum([layer.forward, layer.backward])
     if isinstance(layer, StackedRecurrent):
-        return sum(map(_count, layer.cells))
+        return _sum(layer.cells)
+    if is_custom(layer):
+        return None
     return len(expected_arrays(layer)[1])
+
+
+def _sum(layers: Sequence[Layer]) -> int | None:
+    counts = [_count(layer) for layer in layers]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -2,10 +2,13 @@
 
 import dataclasses
 import os
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from jrnn.keras_loader.build import build_params
+from jrnn.keras_loader.config import NOTHING
+from jrnn.keras_loader.custom import checked
 from jrnn.keras_loader.errors import KerasFileError, shown
 from jrnn.keras_loader.parse import parse_model
 from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
@@ -15,6 +18,7 @@ from jrnn.model.graph import Model
 BACKENDS = ("cntk", "jax", "numpy", "openvino", "tensorflow", "theano", "torch")
 
 PathLike = str | os.PathLike[str]
+CustomObjects = Mapping[str, Callable[..., Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,7 @@ def load_keras(
     config: PathLike | Model | None = None,
     weights: PathLike | None = None,
     backend: str | None = None,
+    custom_objects: CustomObjects | None = None,
 ) -> tuple[Model, dict[str, Any]]:
     """Returns ``(model, params)`` for a model file of any Keras version.
 
@@ -56,15 +61,35 @@ def load_keras(
             where the file does not say and the numbers depend on it: a ``.keras`` file does not,
             and Keras 3 on JAX repeats the initial state, not zeros, at masked steps that come
             before all others; TensorFlow is assumed.
+        custom_objects: By name, what Keras does not have itself. A file holds its name and its
+            arrays alone, and is refused without an entry for it. What is a function in Keras is
+            given as one, what is a class as a function of its config (a dict, with the name):
+
+            - An activation: ``f(x)``.
+            - A ``Lambda``, by its own name or its function's: ``f(*inputs, **arguments)``.
+            - A layer's class: ``factory(config)``, which returns ``f(params, *inputs)`` or, where
+              masks or a state matter, a ``jrnn.model.layer.Layer``.
+            - The class of a cell in ``RNN``: ``factory(config)``, which returns a cell (see
+              ``jrnn.Cell``). With constants [B, ...] its params are ``(arrays, constants)``.
+
+            ``params`` and ``arrays`` are tuples of the arrays in the file's order; a layer's own
+            come before those of layers inside it, which follow by name. A function may return
+            several outputs in a tuple; masks end at it, as at a layer of Keras that does not say
+            ``supports_masking``. Names may hold the package, "package>Name". As in Keras, an entry
+            stands before what Keras has under its name, unless the file says that Keras's own is
+            meant, which files of Keras 3 do; entries that the file does not ask for are ignored.
 
     Raises:
-        ValueError: If the backend is unknown, or both ``config`` and ``weights`` are given.
+        ValueError: If the backend is unknown, both ``config`` and ``weights`` are given, or a
+            custom object is not as above.
         KerasFileError: If a file cannot be read, holds what jrnn does not know, or holds arrays
             that do not fit the architecture. Nothing is half-loaded.
 
     Source: the file formats of Keras 1 to 3; ``keras.saving.load_model``.
     """
-    loaded = load(path, config=config, weights=weights, backend=backend)
+    loaded = load(
+        path, config=config, weights=weights, backend=backend, custom_objects=custom_objects
+    )
     return loaded.model, loaded.params
 
 
@@ -74,13 +99,16 @@ def load(
     config: PathLike | Model | None = None,
     weights: PathLike | None = None,
     backend: str | None = None,
+    custom_objects: CustomObjects | None = None,
 ) -> Loaded:
     """Returns what ``load_keras`` does, together with what is known of the files."""
-    if backend is not None and (backend not in BACKENDS or isinstance(config, Model)):
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"backend is {backend!r}, but one of {', '.join(BACKENDS)} is needed")
+    if isinstance(config, Model) and (backend is not None or custom_objects is not None):
         raise ValueError(
-            f"backend is {backend!r}, but one of {', '.join(BACKENDS)} is needed, and none beside "
-            "a Model, which was read with one"
+            "config is a Model, which was read with a backend and custom_objects; give neither"
         )
+    custom = checked(custom_objects)
     for name, given in (("path", path), ("config", config), ("weights", weights)):
         if not isinstance(given, str | bytes | os.PathLike | Model | None) or (
             isinstance(given, Model) and name != "config"
@@ -104,7 +132,7 @@ def load(
         if isinstance(config, Model):
             model = config
         else:
-            model, writer = load_architecture(architecture, store, backend)
+            model, writer = load_architecture(architecture, store, backend, custom)
         try:
             params = build_params(model, store.weights)
         except KerasFileError as error:
@@ -113,7 +141,10 @@ def load(
 
 
 def load_architecture(
-    file: KerasFile, store: KerasFile, backend: str | None
+    file: KerasFile,
+    store: KerasFile,
+    backend: str | None,
+    custom: CustomObjects = NOTHING,
 ) -> tuple[Model, Writer]:
     """Returns the model that an open file describes, and who wrote it."""
     writer = _writer(file, store, backend)
@@ -123,7 +154,7 @@ def load_architecture(
             "architecture as well (config=: the JSON of model.to_json(), or a model file)"
         )
     try:
-        return parse_model(file.config, writer), writer
+        return parse_model(file.config, writer, custom), writer
     except KerasFileError as error:
         raise KerasFileError(f"{shown(file.path)}: {error}") from error
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jrnn.keras_loader.multi_head import multi_head_arrays, multi_head_params
 from jrnn.keras_loader.stored_array import StoredArray, converted, turned
 from jrnn.model.activation import PReLU, PReLUParams
 from jrnn.model.attention import Attention, AttentionParams
@@ -15,6 +16,7 @@ from jrnn.model.convolution import (
     SeparableConvolutionParams,
 )
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.normalization import (
     BatchNormalization,
     BatchNormalizationParams,
@@ -22,6 +24,12 @@ from jrnn.model.normalization import (
     LayerNormalizationParams,
     Normalization,
     NormalizationParams,
+)
+from jrnn.model.quantized import (
+    QuantizedDense,
+    QuantizedDenseParams,
+    QuantizedEmbedding,
+    QuantizedEmbeddingParams,
 )
 
 Shape = tuple[int | None, ...]  # None: read off the file
@@ -104,6 +112,18 @@ def _attention(layer: Attention, shape: Sequence[int] | None) -> Shapes:
     }
 
 
+def _quantized_dense(layer: QuantizedDense, shape: Sequence[int] | None) -> Shapes:
+    bias: Shapes = {"bias": (layer.units,)} if layer.use_bias else {}
+    kernel: Shapes = {"kernel": (_size(shape, -1), layer.units)}
+    return {**kernel, **bias, "kernel_scale": (layer.units,)}
+
+
+def _quantized_embedding(layer: QuantizedEmbedding, shape: Sequence[int] | None) -> Shapes:
+    del shape
+    rows = (layer.input_dim,)
+    return {"embeddings": (*rows, layer.output_dim), "embeddings_scale": rows}
+
+
 _LAYERS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]] = {
     Attention: (AttentionParams, _attention),
     BatchNormalization: (BatchNormalizationParams, _batch_normalization),
@@ -112,23 +132,29 @@ _LAYERS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]
     LayerNormalization: (LayerNormalizationParams, _layer_normalization),
     Normalization: (NormalizationParams, _normalization),
     PReLU: (PReLUParams, _prelu),
+    QuantizedDense: (QuantizedDenseParams, _quantized_dense),
+    QuantizedEmbedding: (QuantizedEmbeddingParams, _quantized_embedding),
     SeparableConvolution: (SeparableConvolutionParams, _separable),
 }
 
 
 def more_arrays(
-    layer: Layer, shape: Sequence[int] | None = None
+    layer: Layer, shape: Sequence[int] | None = None, stored: Sequence[StoredArray] = ()
 ) -> tuple[Callable[..., Any] | None, Shapes]:
     """Returns what makes a layer's parameters of its arrays, and the arrays' names and shapes.
 
     Args:
         layer: The layer.
         shape: Its input's shape, where that is known.
+        stored: The arrays that a file has for it.
     """
-    found = _LAYERS.get(type(layer))
-    if found is None or not found[1](layer, shape):
+    if isinstance(layer, MultiHeadAttention):
+        params_type, shapes = multi_head_params, multi_head_arrays(layer, shape, stored)
+    else:
+        params_type, find = _LAYERS.get(type(layer), (None, lambda *_: {}))
+        shapes = find(layer, shape)
+    if not shapes:
         return None, {}
-    params_type, shapes = found[0], found[1](layer, shape)
 
     def make(*arrays: Any) -> Any:
         values = dict(zip(shapes, arrays, strict=True))
@@ -142,7 +168,7 @@ def frozen_arrays(layer: Layer) -> int:
     """Returns how many of a layer's arrays, its last, are never trained."""
     if isinstance(layer, Normalization):
         return len(more_arrays(layer)[1])
-    return 2 if isinstance(layer, BatchNormalization) else 0
+    return 2 if isinstance(layer, BatchNormalization | QuantizedDense | QuantizedEmbedding) else 0
 
 
 def as_convolved(layer: Layer, arrays: Sequence[StoredArray]) -> Sequence[Any]:

@@ -1,15 +1,22 @@
 """The calls between layers, as Keras 1 and 2 write them (lists) and as Keras 3 does (objects)."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from jrnn.keras_loader.config import Config
 from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import OPERATIONS, TENSOR, Operation, Slice
 
 CAST_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64")
 NESTED = ("Functional", "Model", "Sequential")
+
+# What MultiHeadAttention is called on: tensors in this order or by name, masks, and options.
+_ATTENDING = ("query", "value", "key", "attention_mask")
+_ATTENDING_MASKS = ("query_mask", "value_mask", "key_mask")
+_ATTENDING_OPTIONS = {"use_causal_mask": "causal", "return_attention_scores": "returns_scores"}
 
 
 class NodeReader:
@@ -20,7 +27,7 @@ class NodeReader:
         self.keras3 = config.writer.major >= 3
         kinds = {}
         for entry in entries:
-            inner = Config(entry, config.writer)
+            inner = config.inner(entry)
             kinds[inner.name] = inner.kind
         # A nested model's own graph counts as its call 0. Keras 2 numbers what others refer to
         # accordingly; Keras 3 does so in output_layers alone, and there for functional ones alone.
@@ -32,14 +39,16 @@ class NodeReader:
             for name, kind in kinds.items()
         }
 
-    def nodes(self, config: Config, parse: Callable[[Any], Layer]) -> list[Node]:
+    def nodes(self, config: Config, parse: Callable[[Config], Layer]) -> list[Node]:
         """Returns every call of one layer, at least one."""
         calls = config.entry.get("inbound_nodes")
         if not isinstance(calls, list) or not calls:
             raise config.error("nothing calls it")
         if self._is_operation(config):
             return [self._operation(config, calls)]
-        layer = parse(config.entry)
+        layer = parse(config)
+        if isinstance(layer, MultiHeadAttention):
+            return [self._attending(config, layer, k, call) for k, call in enumerate(calls)]
         read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
         return [Node(layer, index, *read(config, call)) for index, call in enumerate(calls)]
 
@@ -130,6 +139,42 @@ class NodeReader:
             else:
                 masks += [None if item is None else read(item) for item in items]
         return states, tuple(masks)
+
+    def _attending(self, config: Config, layer: MultiHeadAttention, number: int, call: Any) -> Node:
+        """A call of MultiHeadAttention, whose inputs have names and whose options are its own."""
+        if isinstance(call, dict):
+            args, kwargs = _flat(call.get("args")), call.get("kwargs") or {}
+        else:
+            items = _flat(call) if isinstance(call, list) else []
+            args = [item[:3] if _is_ref(item) else item for item in items]
+            kwargs = items[0][3] if len(items) == 1 and args != items else {}
+        if not isinstance(kwargs, dict) or not 1 <= len(args) <= 3:
+            raise config.error(f"{call!r:.80} stands where a call on query and value is needed")
+
+        def read(value: Any) -> Ref:
+            keras3 = isinstance(call, dict)
+            return self._tensor(config, value) if keras3 else self._source(config, value)
+
+        given = {name: read(value) for name, value in zip(_ATTENDING, args, strict=False)}
+        masks, options = {}, {}
+        for key, value in kwargs.items():
+            if value is None or value is False:
+                continue
+            if key in _ATTENDING and key not in given:
+                given[key] = read(value)
+            elif key in _ATTENDING_MASKS:
+                masks[key.removesuffix("_mask")] = read(value)
+            elif key in _ATTENDING_OPTIONS and value is True:
+                options[_ATTENDING_OPTIONS[key]] = True
+            else:
+                raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
+        if "value" not in given:
+            raise config.error("it is called without a value")
+        if layer.removes_masks:  # it then goes by the tensor's own mask, whatever it is given
+            masks.pop("query", None)
+        called = dataclasses.replace(layer, arguments=tuple(given), **options)
+        own = tuple(masks.get(name) for name in given)
+        return Node(called, number, tuple(given.values()), own)
 
     def _tensor(self, config: Config, value: Any) -> Ref:
         if not isinstance(value, dict) or value.get("class_name") != "__keras_tensor__":

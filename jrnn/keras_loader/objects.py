@@ -7,12 +7,15 @@ from typing import Any
 from jrnn.keras_loader.arrays import fill, has_arrays, listed, quoted
 from jrnn.keras_loader.cudnn import is_cudnn
 from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.multi_head import PROJECTIONS
 from jrnn.keras_loader.read import ObjectWeights, StoredArray
 from jrnn.keras_loader.serialized import snake_case
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model.basic import TimeDistributed
+from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.stacked import StackedRecurrent
 
@@ -34,7 +37,8 @@ def _from_model(
 ) -> dict[str, Any]:
     owners = [layer for layer in model.layers if has_arrays(layer)]
     params = _from_container(owners, path, objects, container)
-    return {layer.name: own for layer, own in zip(owners, params, strict=True)}
+    pairs = zip(owners, params, strict=True)
+    return {layer.name: own for layer, own in pairs if own is not None}
 
 
 def _from_container(
@@ -43,7 +47,7 @@ def _from_container(
     objects: dict[str, tuple[StoredArray, ...]],
     container: str,
 ) -> list[Any]:
-    """The k-th layer of a class takes the k-th group named after the class."""
+    """The k-th layer of a class takes the k-th group named after it; None where there is none."""
     prefix = f"{path}/"
     keys = {key[len(prefix) :].split("/")[0] for key in objects if key.startswith(prefix)}
     params: dict[int, Any] = {}
@@ -53,6 +57,8 @@ def _from_container(
         found = sorted(
             (int(match[1] or 0), key) for key in keys if (match := pattern.fullmatch(key))
         )
+        if len(found) != len(layers):  # a layer of the caller's may have no arrays
+            layers = [layer for layer in layers if has_arrays(layer, surely=True)]
         if len(found) != len(layers):
             raise KerasFileError(
                 f"the file holds arrays for {len(found)} layers of class {kind}, but the model "
@@ -60,7 +66,7 @@ def _from_container(
             )
         for layer, (_, key) in zip(layers, found, strict=True):
             params[id(layer)] = _from_object(layer, prefix + key, objects, container)
-    return [params[id(owner)] for owner in owners]
+    return [params.get(id(owner)) for owner in owners]
 
 
 def _from_object(
@@ -76,6 +82,21 @@ def _from_object(
     if isinstance(layer, Model):
         return _from_model(layer, f"{path}/{container}", objects, container)
     if isinstance(layer, StackedRecurrent):
-        return tuple(_from_container(layer.cells, f"{path}/cell/cells", objects, container))
+        cells = _from_container(layer.cells, f"{path}/cell/cells", objects, container)
+        return tuple(() if own is None else own for own in cells)
     inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
+    if isinstance(layer, MultiHeadAttention) or is_custom(layer):
+        return fill(layer, _with_inner(layer, path + inside, objects))
     return fill(layer, objects.pop(path + inside, ()))
+
+
+def _with_inner(
+    layer: Layer, path: str, objects: dict[str, tuple[StoredArray, ...]]
+) -> list[StoredArray]:
+    """Returns the arrays of an object and of those inside it, its own first, then by name."""
+    paths = [key for key in objects if key == path or key.startswith(f"{path}/")]
+    if isinstance(layer, MultiHeadAttention):
+        # In tf.keras and early Keras 3 the attributes' names start with "_".
+        order = [f"{path}/{start}{name}_dense" for name in PROJECTIONS for start in ("", "_")]
+        paths = [key for key in order if key in paths]
+    return [array for key in paths for array in objects.pop(key)]

@@ -1,11 +1,12 @@
 """A model's config -> ``jrnn.model.Model``: Sequential and functional, of every writer."""
 
 import graphlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jrnn.keras_loader.cells import parse_rnn
-from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.config import NOTHING, Config
+from jrnn.keras_loader.custom import ask_for, custom_layer, parse_lambda
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.layers import LAYERS
 from jrnn.keras_loader.nodes import NodeReader
@@ -15,9 +16,18 @@ from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.layer import Layer
 
 
-def parse_model(entry: Any, writer: Writer) -> Model:
-    """Returns the model for ``{"class_name": ..., "config": ...}`` as files hold it."""
-    config = Config(entry, writer)
+def parse_model(entry: Any, writer: Writer, custom: Mapping[str, Any] = NOTHING) -> Model:
+    """Returns the model for ``{"class_name": ..., "config": ...}`` as files hold it.
+
+    Args:
+        entry: The config.
+        writer: The Keras that wrote it.
+        custom: What the caller gives by name for what Keras does not have itself.
+    """
+    return _model(Config(entry, writer, custom))
+
+
+def _model(config: Config) -> Model:
     if config.kind not in MODELS or config.is_foreign():
         raise KerasFileError(
             f"the model is a {config.kind!r:.80}, but a Sequential or functional model of Keras is "
@@ -29,17 +39,26 @@ def parse_model(entry: Any, writer: Writer) -> Model:
     return MODELS[config.kind](config, layers)
 
 
-def parse_layer(entry: Any, writer: Writer) -> Layer:
+def parse_layer(entry: Any, writer: Writer, custom: Mapping[str, Any] = NOTHING) -> Layer:
     """Returns the typed layer, wrapper or nested model for an entry of a config."""
-    config = Config(entry, writer)
+    return _layer(Config(entry, writer, custom))
+
+
+def _layer(config: Config) -> Layer:
+    custom = config.custom_class()
+    if custom is not None:
+        return custom_layer(config, custom)
     if config.kind in MODELS:
-        return parse_model(entry, writer)
-    if config.kind == "Lambda":
-        raise config.error("it holds Python code, which jrnn never runs; replace it in the model")
+        return _model(config)
+    if config.kind == "Lambda" and not config.is_foreign():
+        return parse_lambda(config)
     if config.is_foreign() or not (config.kind in LAYERS or config.kind in WRAPPERS):
-        raise config.error("jrnn cannot load this layer; docs/keras.md lists those it can")
+        raise config.error(
+            "jrnn cannot load this layer; docs/keras.md lists those it can; "
+            + ask_for(config.kind, "a function(params, *inputs)")
+        )
     if config.kind in WRAPPERS:
-        layer = WRAPPERS[config.kind](config, lambda inner: parse_layer(inner, writer))
+        layer = WRAPPERS[config.kind](config, lambda entry: _layer(config.inner(entry)))
     else:
         layer = LAYERS[config.kind](config)
     config.finish()
@@ -54,7 +73,7 @@ WRAPPERS = {
 
 
 def _sequential(config: Config, entries: list) -> Model:
-    first = Config(entries[0], config.writer)
+    first = config.inner(entries[0])
     before: list[Model] = []
     if first.kind == "InputLayer":
         inputs, entries = (_input(first),), entries[1:]
@@ -68,7 +87,7 @@ def _sequential(config: Config, entries: list) -> Model:
     nodes = [node for branch in before for node in branch.nodes]
     previous = tuple(branch.outputs[0] for branch in before) or (Ref(inputs[0].name),)
     for k, entry in enumerate(entries, 1):
-        layers.append(parse_layer(_named(entry, k), config.writer))
+        layers.append(_layer(config.inner(_named(entry, k))))
         nodes.append(Node(layers[-1], 0, previous))
         previous = (Ref(layers[-1].name),)
     _check_names(config, [one.name for one in (*inputs, *layers)])
@@ -91,7 +110,7 @@ def _branches(merge: Config) -> tuple[list[Model], dict]:
     found = merge.values["layers"]
     if not isinstance(found, list):
         raise merge.error(f"its layers are {found!r:.80}, but a list of models is needed")
-    branches = [parse_model(_named(entry, k), merge.writer) for k, entry in enumerate(found, 1)]
+    branches = [_model(merge.inner(_named(entry, k))) for k, entry in enumerate(found, 1)]
     values = {key: value for key, value in merge.values.items() if key != "layers"}
     return branches, {**merge.entry, "config": values}
 
@@ -141,13 +160,13 @@ def _functional(config: Config, entries: list) -> Model:
     layers: dict[str, Layer] = {}
     nodes: dict[tuple[str, int], Node] = {}
     for entry in entries:
-        inner = Config(entry, config.writer)
+        inner = config.inner(entry)
         if inner.name in inputs or inner.name in layers:
             raise config.error(f"two of its layers have the name {inner.name!r:.80}")
         if inner.kind == "InputLayer":
             inputs[inner.name] = _input(inner)
             continue
-        found = reader.nodes(inner, lambda entry: parse_layer(entry, config.writer))
+        found = reader.nodes(inner, _layer)
         layers[inner.name] = found[0].layer
         nodes |= {(inner.name, node.number): node for node in found}
     input_refs, input_names = reader.ends("input_layers")

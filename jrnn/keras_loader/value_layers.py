@@ -7,6 +7,7 @@ from jrnn import activations
 from jrnn.activations import BoundActivation
 from jrnn.keras_loader.config import LARGEST_NUMBER, Config
 from jrnn.keras_loader.dropout import rate
+from jrnn.keras_loader.multi_head import parse_multi_head_attention
 from jrnn.keras_loader.options import axes, choice
 from jrnn.model.activation import PReLU, Softmax
 from jrnn.model.attention import Attention
@@ -167,6 +168,7 @@ VALUE_LAYERS: Mapping[str, Callable[[Config], Layer]] = {
     "ELU": _one_parameter("elu", 1.0, "alpha"),
     "LayerNormalization": _layer_normalization,
     "LeakyReLU": _one_parameter("leaky_relu", 0.3, "negative_slope", "alpha"),
+    "MultiHeadAttention": parse_multi_head_attention,
     "Normalization": _normalization,
     "PReLU": _prelu,
     "ReLU": _relu,

@@ -6,10 +6,13 @@ from typing import Any
 
 from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.options import is_amount
 from jrnn.keras_loader.serialized import Unknown
 from jrnn.keras_loader.writer import Writer
 from jrnn.model.basic import TimeDistributed
+from jrnn.model.custom import CustomRecurrent
 from jrnn.model.layer import Layer
+from jrnn.model.quantized import QuantizedDense, QuantizedEmbedding
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.walk import walk
 
@@ -40,8 +43,9 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
     merge = config.get("merge_mode", default="concat")
     if merge not in ("concat", "sum", "mul", "ave", None):
         raise config.error(f"merge_mode is {merge!r:.80}, which Keras does not know")
-    if config.get("num_constants"):
-        raise config.error("it takes constants, which only custom cells use")
+    constants = config.get("num_constants")
+    if constants:
+        forward, backward = (_with(config, one, constants) for one in (forward, backward))
     options = config.base()
     if writer.major == 2 and not writer.tf:  # there the wrapper alone is called, as a layer is
         options["activity_regularizer"] = forward.activity_regularizer
@@ -51,6 +55,14 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
 
 def _uncounted(layer: Any) -> Any:
     return dataclasses.replace(layer, activity_regularizer=None)
+
+
+def _with(config: Config, layer: Recurrent, constants: Any) -> CustomRecurrent:
+    if not isinstance(layer, CustomRecurrent):
+        raise config.error("it takes constants, which only custom cells use")
+    if not is_amount(constants, 1):
+        raise config.error(f"num_constants is {constants!r:.80}, but a number is needed")
+    return dataclasses.replace(layer, constants=constants)
 
 
 def _direction(config: Config, key: str, parse: ParseInner) -> Recurrent:
@@ -73,6 +85,11 @@ def parse_time_distributed(config: Config, parse: ParseInner) -> TimeDistributed
     one = inner.forward if isinstance(inner, Bidirectional) else inner
     if isinstance(one, Recurrent) and one.stateful:
         raise config.error("its inner layer is stateful, which has no meaning step by step")
+    if isinstance(inner, QuantizedDense | QuantizedEmbedding):
+        raise config.error(
+            "its inner layer is quantised, and Keras leaves its scale out there: the numbers are "
+            f"wrong in Keras, too; take the {inner.kind} without TimeDistributed"
+        )
     options, writer = config.base(), config.writer
     if writer.major >= 3:  # the layer's penalty is left out, but not of those in it
         inner = _uncounted(inner)

@@ -124,6 +124,16 @@ class Writer:
         return self.version >= (2, 2, 3)
 
     @property
+    def mask_enters_multi_head(self) -> bool:
+        """Whether MultiHeadAttention regards and passes its inputs' masks (from TF 2.10)."""
+        return self.version >= (2, 10, 0)
+
+    @property
+    def mask_ends_at_multi_head(self) -> bool:
+        """Whether MultiHeadAttention takes the masks off its inputs, for later layers, too."""
+        return self.version >= (3, 8, 0)
+
+    @property
     def softmax_zeroes_masked(self) -> bool:
         """Whether the Softmax layer gives nothing to what is masked where everything is."""
         return self.version >= (3, 10, 0)

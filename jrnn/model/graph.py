@@ -179,6 +179,8 @@ class Model(Layer):
             result = self._call(
                 node.layer, params.get(name), values, node_masks, states.get(name), own_training
             )
+            if getattr(node.layer, "removes_masks", False):
+                _remove_masks(results, values)
             results[name, node.number] = result
             if result.state:
                 states[name] = result.state
@@ -233,6 +235,16 @@ class Model(Layer):
         if floating and not jnp.issubdtype(x.dtype, jnp.floating):
             return x.astype(jnp.float32)
         return x
+
+
+def _remove_masks(results: dict[tuple[str, int], Result], tensors: Sequence[Any]) -> None:
+    """Takes the masks off tensors, under whatever name a layer passed them on as they are."""
+    for key, held in results.items():
+        masks = [
+            None if any(output is tensor for tensor in tensors) else mask
+            for output, mask in zip(held.outputs, held.masks, strict=True)
+        ]
+        results[key] = held._replace(masks=tuple(masks))
 
 
 def _holding(results: Mapping[tuple[str, int], Result], ref: Ref) -> Result:

@@ -181,7 +181,7 @@ class Bidirectional(Layer):
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
-        """Returns the merged output and the states; inputs are (x, *forward, *backward)."""
+        """Returns the output and the states; inputs: (x, *forward, *backward, *constants)."""
         return self.train(params, inputs, masks, state, None)
 
     def train(
@@ -193,16 +193,18 @@ class Bidirectional(Layer):
         training: Training | None,
     ) -> Result:
         """Returns the same, in training unless ``training`` is None."""
-        middle = 1 + len(inputs[1:]) // 2
+        last = len(inputs) - getattr(self.forward, "constants", 0)
+        middle, constants = 1 + (last - 1) // 2, inputs[last:]
+        x, ahead_states, behind_states = inputs[0], inputs[1:middle], inputs[middle:last]
         ahead, behind = (None, None) if state is None else state
         ahead_training, behind_training = (
             None if training is None else training.part(k) for k in (0, 1)
         )
         forward = self.forward.run(
-            params[0], [inputs[0], *inputs[1:middle]], masks[:1], ahead, ahead_training
+            params[0], [x, *ahead_states, *constants], masks[:1], ahead, ahead_training
         )
         backward = self.backward.run(
-            params[1], [inputs[0], *inputs[middle:]], masks[:1], behind, behind_training
+            params[1], [x, *behind_states, *constants], masks[:1], behind, behind_training
         )
         y_backward = backward.outputs[0]
         if self.backward.return_sequences:

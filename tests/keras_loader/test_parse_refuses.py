@@ -19,6 +19,7 @@ def layer(kind: str, **options) -> dict:
         **({"dims": [1]} if kind == "Permute" else {}),
         **({"target_shape": [2]} if kind == "Reshape" else {}),
         **({"axes": 1} if kind == "Dot" else {}),
+        **({"num_heads": 2, "key_dim": 3} if kind == "MultiHeadAttention" else {}),
         **({"filters": 4} if "Conv" in kind and "Depthwise" not in kind else {}),
         **({"kernel_size": [3] * int(kind[-2])} if "Conv" in kind else {}),
     }
@@ -93,10 +94,36 @@ def test_names_that_are_no_text():
     assert "name ['d']" in refusal(entry("Dense", name=["d"], units=1))
 
 
-@pytest.mark.parametrize("kind", ["QuantizedDTypePolicy", "QuantizedFloat8DTypePolicy"])
-def test_quantised_policies(kind):
-    policy = {"class_name": kind, "config": {"mode": "int8", "source_name": "float32"}}
-    assert "quantised" in refusal(layer("Embedding", dtype=policy))
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("QuantizedDTypePolicy", "gptq"),
+        ("QuantizedFloat8DTypePolicy", "float8"),
+        ("Int4DTypePolicy", "int4/128"),
+        ("QuantizedDTypePolicy", None),
+    ],
+)
+def test_quantised_policies(kind, mode):
+    policy = {"class_name": kind, "config": {"mode": mode, "source_name": "float32"}}
+    assert "of quantised layers jrnn loads" in refusal(layer("Embedding", dtype=policy))
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        3,
+        {"class_name": "Other", "config": {}},
+        {"class_name": "AbsMaxQuantizer", "config": {"value_range": [-300, 127]}},
+        {"class_name": "AbsMaxQuantizer", "config": {"value_range": 127}},
+        {"class_name": "AbsMaxQuantizer", "config": {"output_dtype": "uint8"}},
+        {"class_name": "AbsMaxQuantizer", "config": {"epsilon": "small"}},
+    ],
+)
+def test_quantisers_of_inputs(quantizer):
+    policy = {"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8"}}
+    found = {"class_name": "QuantizationConfig", "config": {"activation_quantizer": quantizer}}
+    message = refusal(layer("Dense", dtype=policy, quantization_config=found))
+    assert "its inputs are quantised by" in message
 
 
 @pytest.mark.parametrize(
