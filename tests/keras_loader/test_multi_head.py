@@ -130,7 +130,7 @@ def test_a_transformer_block_between_loops(tmp_path):
     ids = keras.Input((STEPS,), dtype="int32")
     x = layers.Embedding(7, 6, mask_zero=True)(ids)
     x = layers.Bidirectional(layers.GRU(3, return_sequences=True))(x)
-    y = layers.MultiHeadAttention(2, 3, name="inner/attention")(x, x)
+    y = layers.MultiHeadAttention(2, 3)(x, x)
     x = layers.LayerNormalization()(layers.Add()([x, y]))
     inner = keras.Model(ids, x)
     y = inner(ids)
