@@ -1,6 +1,7 @@
-"""FILE -> PARAMS: models that Keras wrote, without Keras."""
+"""FILE -> PARAMS, and back: models that Keras wrote, without Keras."""
 
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.load import load_keras
+from jrnn.keras_loader.save import save_keras
 
-__all__ = ["KerasFileError", "load_keras"]
+__all__ = ["KerasFileError", "load_keras", "save_keras"]
