@@ -90,9 +90,10 @@ def _matters(model: Model, found: _Difference, params: Any) -> bool:
 
 
 def _changed(holder: Any, path: tuple[str, ...], value: Any) -> Any:
-    if len(path) > 1:
-        value = _changed(getattr(holder, path[0]), path[1:], value)
-    return dataclasses.replace(holder, **{path[0]: value})
+    name, *inside = path
+    if inside:
+        value = _changed(getattr(holder, name), tuple(inside), value)
+    return dataclasses.replace(holder, **{name: value})
 
 
 def with_layers(model: Model, layers: Mapping[str, Layer]) -> Model:

@@ -98,7 +98,7 @@ def _input(model: Model, spec: Input) -> Entry:
 
 
 def layer_entry(layer: Layer, params: Any) -> Entry:
-    """Returns the entry of a layer, a wrapper with what it wraps, an operation or a nested model."""
+    """Returns the entry of a layer, an operation or a nested model, with all that it holds."""
     if isinstance(layer, Model):
         return model_entry(layer, params or {})
     if isinstance(layer, Operation):
@@ -159,7 +159,7 @@ def _states(layer: Recurrent | Bidirectional, states: list) -> list:
 
 
 def _tensor(ref: Ref) -> Entry:
-    """Returns what stands for a tensor; its shape and dtype are worked out again when it is read."""
+    """Returns what stands for a tensor; a reader works out its shape and dtype again."""
     config = {"shape": [], "dtype": "float32", "keras_history": list(ref)}
     return {"class_name": "__keras_tensor__", "config": config}
 

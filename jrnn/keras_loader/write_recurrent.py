@@ -17,7 +17,7 @@ _ONLY_IN_JRNN = ("peephole", "projection", "cell_clip")
 
 
 def recurrent_options(layer: Recurrent, params: Any) -> Options:
-    """Returns the options of a layer with a loop: of the loop, and of the cell or the cell itself."""
+    """Returns the options of a layer with a loop: the loop's, and the cell or its options."""
     if layer.time_major:
         raise unsupported(layer, "time_major")
     loop = {key: getattr(layer, key) for key in _LOOP}
