@@ -148,7 +148,7 @@ def to_layers(model: Model, params: Mapping[str, Any]) -> dict[str, list[tuple[s
     The layers must be in the order in which Keras 3 holds them.
 
     Raises:
-        ValueError: If Keras 3 would not read a layer's list in the order in which it writes it.
+        ValueError: If Keras 3 would not read a layer's arrays, or in another order.
     """
     lists = {}
     for layer in model.layers:
@@ -167,6 +167,11 @@ def _to_list(layer: Layer, params: Any) -> list[_Named]:
     found = list(_walk(layer, params, layer.name))
     if layer.trainable:
         found.sort(key=lambda named: named.is_statistic)
+    if any(named.array.dtype.name == "bfloat16" for named in found):
+        raise ValueError(
+            f"layer {layer.name!r} ({layer.kind}): Keras 3 cannot read bfloat16 from a .h5 file; "
+            "save as .keras"
+        )
     inner = layer
     while isinstance(inner, TimeDistributed):
         inner = inner.layer

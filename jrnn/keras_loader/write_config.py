@@ -27,8 +27,10 @@ _MODULES = {  # of the operations that are not keras.src.ops.numpy's
 }
 
 
-def model_entry(model: Model, params: Mapping[str, Any]) -> Entry:
+def model_entry(model: Model, params: Mapping[str, Any], *, is_inside: bool = False) -> Entry:
     """Returns ``{"module", "class_name", "config", "registered_name"}`` for a model.
+
+    One inside another may learn the shape of its input when it is called.
 
     Raises:
         ValueError: If a layer has what no config of Keras 3 says.
@@ -37,15 +39,15 @@ def model_entry(model: Model, params: Mapping[str, Any]) -> Entry:
         if "/" in layer.name:
             raise unsupported(layer, "names with '/'")
     if is_chain(model):
-        return keras_object("keras", "Sequential", _sequential(model, params))
+        return keras_object("keras", "Sequential", _sequential(model, params, is_inside))
     module = "keras.src.models.functional"
     return keras_object(module, "Functional", _functional(model, params), "Functional")
 
 
-def _sequential(model: Model, params: Mapping[str, Any]) -> Entry:
+def _sequential(model: Model, params: Mapping[str, Any], is_inside: bool) -> Entry:
     entries = [layer_entry(layer, params.get(layer.name)) for layer in model.layers]
     [spec] = model.inputs
-    if spec.shape is not None:  # one inside another model may learn its shape when it is called
+    if spec.shape is not None or not is_inside:
         entries = [_input(model, spec), *entries]
     return {"name": model.name, "trainable": model.trainable, "layers": entries}
 
@@ -100,7 +102,7 @@ def _input(model: Model, spec: Input) -> Entry:
 def layer_entry(layer: Layer, params: Any) -> Entry:
     """Returns the entry of a layer, an operation or a nested model, with all that it holds."""
     if isinstance(layer, Model):
-        return model_entry(layer, params or {})
+        return model_entry(layer, params or {}, is_inside=True)
     if isinstance(layer, Operation):
         module = _MODULES.get(layer.kind, "keras.src.ops.numpy")
         options = {key: list(v) if type(v) is tuple else v for key, v in layer.options}

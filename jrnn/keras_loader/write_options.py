@@ -32,17 +32,17 @@ def keras_object(
 
 def base(layer: Layer, params: Any) -> dict[str, Any]:
     """Returns the keys that all layers have, and those for training that this one has."""
-    policy = keras_object("keras", "DTypePolicy", {"name": _policy(layer, params)})
+    dtype = keras_object("keras", "DTypePolicy", {"name": policy(layer, params)})
     training = {
         key: getattr(holder, key)
         for key in TRAINING_KEYS
         for holder in (getattr(layer, "cell", None), layer)
         if getattr(holder, key, None)
     }
-    return {"name": layer.name, "trainable": layer.trainable, "dtype": policy, **training}
+    return {"name": layer.name, "trainable": layer.trainable, "dtype": dtype, **training}
 
 
-def _policy(layer: Layer, params: Any) -> str:
+def policy(layer: Layer, params: Any) -> str:
     """Returns the name of a dtype policy: a mixed one where parameters are wider than numbers."""
     if layer.dtype in (None, "float64"):
         return layer.dtype or "float32"

@@ -6,7 +6,7 @@ from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.cells.gru import GRUCell
 from jrnn.cells.lstm import LSTMCell
 from jrnn.keras_loader.classes import class_of
-from jrnn.keras_loader.write_options import activation, base, keras_object, unsupported
+from jrnn.keras_loader.write_options import activation, base, keras_object, policy, unsupported
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Recurrent
 from jrnn.model.stacked import OneOfStack, StackedRecurrent
@@ -33,15 +33,15 @@ def recurrent_options(layer: Recurrent, params: Any) -> Options:
             name=kind, kind=kind, dtype=layer.dtype, cell=layer.cell, units=layer.units
         )
         return {**loop, "cell": _cell_entry(cell, params)}
-    return {**loop, **_cell_options(layer)}
+    return {**loop, **_cell_options(layer, params)}
 
 
 def _cell_entry(cell: OneOfStack, params: Any) -> Options:
-    config = {**base(cell, params), **_cell_options(cell)}
+    config = {**base(cell, params), **_cell_options(cell, params)}
     return keras_object("keras.layers", class_of(cell), config)
 
 
-def _cell_options(layer: Recurrent | OneOfStack) -> Options:
+def _cell_options(layer: Recurrent | OneOfStack, params: Any) -> Options:
     """Returns the options of a layer's cell, its size with them."""
     cell: Any = layer.cell
     for name in _ONLY_IN_JRNN:
@@ -52,6 +52,9 @@ def _cell_options(layer: Recurrent | OneOfStack) -> Options:
         "activation": activation(layer, cell.activation),
         "use_bias": cell.use_bias,
     }
+    if policy(layer, params) in ("float16", "bfloat16"):
+        # Before Keras reads the weights it draws them, and JAX knows no orthogonal ones of 16 bits.
+        options["recurrent_initializer"] = "glorot_uniform"
     if isinstance(cell, GRUCell | LSTMCell | ConvLSTMCell):
         options["recurrent_activation"] = activation(layer, cell.recurrent_activation)
     if isinstance(cell, GRUCell):

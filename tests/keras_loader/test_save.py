@@ -13,8 +13,13 @@ from jrnn.keras_loader.load import load
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "manifest.json").read_text())
-# Layers frozen inside a model inside a model: of these Keras 3 mixes up a .h5 file's arrays.
-FROZEN = ("keras-3.6-jax/nested2_frozen_mid.h5",)
+# What Keras 3 does not read from a .h5 file, or only in another order than it wrote.
+NOT_AS_H5 = {
+    "keras-3.6-jax/nested2_frozen_mid.h5": "frozen",
+    "keras-3.6-jax/nested2_frozen_mid.keras": "frozen",
+    "keras-3.15-jax/dtype_bfloat16.h5": "bfloat16",
+    "keras-3.15-jax/dtype_bfloat16.keras": "bfloat16",
+}
 FORMATS = ("m.keras", "m.h5", "m.weights.h5")
 # What Keras 3 computes otherwise; and hard_sigmoid, which older versions define in another way.
 DIFFERENT = {
@@ -78,8 +83,8 @@ def test_round_trip_is_exact(name, given, tmp_path, monkeypatch):
     monkeypatch.setattr(save, "check_same", lambda *one_config: None)  # has just been checked
     jrnn.save_keras(tmp_path / "m.weights.h5", model, params)
     same_bits(load(tmp_path / "m.weights.h5", config=first.model).params, params)
-    if name in FROZEN:
-        with pytest.raises(ValueError, match="frozen"):
+    if name in NOT_AS_H5:
+        with pytest.raises(ValueError, match=NOT_AS_H5[name]):
             jrnn.save_keras(tmp_path / "m.h5", model, params)
         return None
     jrnn.save_keras(tmp_path / "m.h5", model, params)
@@ -102,7 +107,6 @@ def test_outputs_are_the_same_bits(name, tmp_path):
     loaded = load_case(name, given)
     jrnn.save_keras(tmp_path / "m.keras", loaded.model, loaded.params)
     model, params = jrnn.load_keras(tmp_path / "m.keras")
-    assert model != loaded.model  # it is one of Keras 3 now
     with np.load(DATA / given["data"]) as data:
         xs = [data[f"x{k}"] for k in range(len(model.inputs))]
     outputs = model.apply(params, *xs)

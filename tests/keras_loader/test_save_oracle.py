@@ -38,7 +38,11 @@ def options(value: Any) -> Any:
         }
         # A mask that is not given may be written as null.
         return {key: item for key, item in kept.items() if key != "mask" or item is not None}
-    return [options(item) for item in value] if isinstance(value, list | tuple) else value
+    if not isinstance(value, list | tuple):
+        return value
+    # A model with one output returns it, or a list of it: jrnn does not tell these apart.
+    alone = len(value) == 1 and isinstance(value[0], list) and isinstance(value[0][0], str)
+    return options(value[0]) if alone else [options(item) for item in value]
 
 
 def keras_opens(model: keras.Model, folder: Path) -> None:
