@@ -1,5 +1,6 @@
 """The Keras 3 class of every typed layer, whatever class of an older Keras it was read from."""
 
+import re
 from collections.abc import Mapping
 
 from jrnn.model.graph import Model
@@ -40,3 +41,9 @@ def is_chain(model: Model) -> bool:
         and one_by_one
         and all(len(node.inputs) == 1 for node in model.nodes)
     )
+
+
+def snake_case(name: str) -> str:
+    """Returns a class's name as Keras writes it in paths and names."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

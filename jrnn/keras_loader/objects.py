@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jrnn.keras_loader.arrays import fill, has_arrays, listed, own_arrays, quoted
-from jrnn.keras_loader.classes import class_of
+from jrnn.keras_loader.classes import class_of, snake_case
 from jrnn.keras_loader.cudnn import is_cudnn
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.layouts import NamedObject
@@ -52,7 +52,7 @@ def _from_container(
     params: dict[int, Any] = {}
     for kind in dict.fromkeys(layer.kind for layer in owners):
         layers = [layer for layer in owners if layer.kind == kind]
-        pattern = re.compile(rf"{_snake_case(kind)}(?:_(\d+))?")
+        pattern = re.compile(rf"{snake_case(kind)}(?:_(\d+))?")
         found = sorted(
             (int(match[1] or 0), key) for key in keys if (match := pattern.fullmatch(key))
         )
@@ -105,7 +105,7 @@ def _keys(layers: Sequence[Layer]) -> Iterator[str]:
     """Yields each layer's name in its container: its class, from the second on with a number."""
     counts: collections.Counter[str] = collections.Counter()
     for layer in layers:
-        name = _snake_case(class_of(layer))
+        name = snake_case(class_of(layer))
         yield f"{name}_{counts[name]}" if counts[name] else name
         counts[name] += 1
 
@@ -125,8 +125,3 @@ def _own_objects(layer: Layer, params: Any, path: str) -> Iterator[tuple[str, Na
         inside = "/cell" if isinstance(layer, Recurrent) else ""
         arrays = tuple(own_arrays(layer, params).values())
         yield path + inside, NamedObject(layer.name, arrays)
-
-
-def _snake_case(name: str) -> str:
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

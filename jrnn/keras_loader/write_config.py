@@ -1,5 +1,6 @@
 """``jrnn.model.Model`` -> the config that Keras 3 writes for it."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -117,22 +118,19 @@ def _options(layer: Layer, params: Any) -> Entry:
     if isinstance(layer, Recurrent):
         return recurrent_options(layer, params)
     if isinstance(layer, Bidirectional):
+        forward, backward = layer.forward, layer.backward
+        if backward.name == forward.name:  # before Keras 3 it was a copy
+            backward = dataclasses.replace(backward, name=f"backward_{backward.name}")
         return {
             "merge_mode": layer.merge,
-            "layer": _direction(layer.forward, params[0], "forward_"),
-            "backward_layer": _direction(layer.backward, params[1], "backward_"),
+            "layer": layer_entry(forward, params[0]),
+            "backward_layer": layer_entry(backward, params[1]),
         }
     if isinstance(layer, TimeDistributed):
         return {"layer": layer_entry(layer.layer, params)}
     if type(layer) not in OPTIONS:
         raise unsupported(layer, f"layer for jrnn's {type(layer).__name__}")
     return OPTIONS[type(layer)](layer)
-
-
-def _direction(layer: Recurrent, params: Any, prefix: str) -> Entry:
-    entry = layer_entry(layer, params)
-    entry["config"]["name"] = prefix + layer.name.removeprefix(prefix)
-    return entry
 
 
 def _call(node: Node) -> Entry:

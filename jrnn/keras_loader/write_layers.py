@@ -79,12 +79,8 @@ def _prelu(layer: PReLU) -> Options:
     return {"shared_axes": list(layer.shared_axes) or None}
 
 
-def _softmax(layer: Softmax) -> Options:
-    return {"axis": _one_or_list(layer.axis)}
-
-
-def _one_or_list(axes: tuple[int, ...]) -> Any:
-    return axes[0] if len(axes) == 1 else list(axes)
+def _axis(layer: Softmax | UnitNormalization) -> Options:
+    return {"axis": layer.axis[0] if len(layer.axis) == 1 else list(layer.axis)}
 
 
 def _convolution(layer: ConvolutionLayer) -> Options:
@@ -205,8 +201,8 @@ OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
     Rescaling: lambda layer: {"scale": listed(layer.scale), "offset": listed(layer.offset)},
     Reshape: lambda layer: {"target_shape": list(layer.target_shape)},
     SeparableConvolution: _convolution,
-    Softmax: _softmax,
-    UnitNormalization: lambda layer: {"axis": listed(layer.axis)},
+    Softmax: _axis,
+    UnitNormalization: _axis,
     UpSampling: _up_sampling,
     ZeroPadding: _zero_padding,
 }

@@ -13,10 +13,8 @@ import jax
 
 from jrnn.keras_loader.build import blank, blank_inputs
 from jrnn.model.activation import Softmax
-from jrnn.model.attention import Attention
 from jrnn.model.basic import Embedding, Masking, TimeDistributed
 from jrnn.model.graph import Model, Node, Ref
-from jrnn.model.layer import Layer
 from jrnn.model.normalization import BatchNormalization
 from jrnn.model.operation import TENSOR, Operation
 from jrnn.model.pooling import GlobalPooling
@@ -24,9 +22,9 @@ from jrnn.model.recurrent import Bidirectional, Recurrent
 
 Call = tuple[str, int]
 
-# The layers whose call takes masks by keyword; the pooling one, if it is the mean over steps.
+# The layers whose call takes a mask by keyword, for which Keras 3 puts it into the graph: those
+# called on one tensor. The pooling one, if it is the mean over steps.
 _TAKERS = (
-    Attention,
     BatchNormalization,
     Bidirectional,
     GlobalPooling,
@@ -94,7 +92,7 @@ def _sources(model: Model, params: Mapping[str, Any]) -> dict[Call, tuple[Call |
             id(result.masks[0]): call for call, result in results.items() if _makes(model, call)
         }
         for node in model.nodes:
-            if not node.takes_masks or not _takes(node.layer):
+            if not node.takes_masks or not _takes(node):
                 continue
             masks = [results[ref.layer, ref.node].masks[ref.tensor] for ref in node.inputs]
             sources = tuple(makers.get(id(mask)) for mask in masks)
@@ -116,7 +114,10 @@ def _makes(model: Model, call: Call) -> bool:
     return isinstance(layer, Embedding) and layer.mask_zero
 
 
-def _takes(layer: Layer) -> bool:
+def _takes(node: Node) -> bool:
+    layer = node.layer
+    if isinstance(layer, Model) and len(node.inputs) > 1:
+        return False
     if isinstance(layer, GlobalPooling):
         return layer.mode == "average" and layer.rank == 1
     return isinstance(layer, _TAKERS)

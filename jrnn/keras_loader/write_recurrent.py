@@ -5,7 +5,7 @@ from typing import Any
 from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.cells.gru import GRUCell
 from jrnn.cells.lstm import LSTMCell
-from jrnn.keras_loader.classes import class_of
+from jrnn.keras_loader.classes import class_of, snake_case
 from jrnn.keras_loader.write_options import activation, base, keras_object, policy, unsupported
 from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Recurrent
@@ -29,8 +29,9 @@ def recurrent_options(layer: Recurrent, params: Any) -> Options:
         return {**loop, "cell": keras_object("keras.layers", "StackedRNNCells", stack)}
     if class_of(layer) == "RNN":
         kind = type(layer.cell).__name__
+        name = snake_case(kind)
         cell = OneOfStack(
-            name=kind, kind=kind, dtype=layer.dtype, cell=layer.cell, units=layer.units
+            name=name, kind=kind, dtype=layer.dtype, cell=layer.cell, units=layer.units
         )
         return {**loop, "cell": _cell_entry(cell, params)}
     return {**loop, **_cell_options(layer, params)}

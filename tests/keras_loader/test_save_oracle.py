@@ -36,6 +36,12 @@ def options(value: Any) -> Any:
             for key, item in value.items()
             if key not in ignored and not any(word in key for word in TRAINING)
         }
+        if kept.get("unroll"):  # Keras on JAX takes no notice of it then, and jrnn none of it
+            kept.pop("zero_output_for_mask")
+        if isinstance(kept.get("cell"), dict):
+            kept["cell"]["config"].pop("name", None)
+        if isinstance(kept.get("axes"), int):
+            kept["axes"] = [kept["axes"]] * 2
         # A mask that is not given may be written as null.
         return {key: item for key, item in kept.items() if key != "mask" or item is not None}
     if not isinstance(value, list | tuple):
@@ -205,6 +211,5 @@ def test_layers_are_in_keras_own_order(seed, tmp_path):
     model.save(tmp_path / "m.keras")
     loaded, _ = jrnn.load_keras(tmp_path / "m.keras")
     shuffled = dataclasses.replace(loaded, layers=loaded.layers[::-1])
-    operations = [operation.name for operation in model.operations]
-    inputs = {tensor.name for tensor in model.inputs}
-    assert in_keras_order(shuffled) == [name for name in operations if name not in inputs]
+    operations = [one.name for one in model.operations if not isinstance(one, layers.InputLayer)]
+    assert in_keras_order(shuffled) == operations
