@@ -42,13 +42,20 @@ def options(value: Any) -> Any:
             kept["cell"]["config"].pop("name", None)
         if isinstance(kept.get("axes"), int):
             kept["axes"] = [kept["axes"]] * 2
+        for key in {"input_layers", "output_layers"} & set(kept):
+            kept[key] = tensors(kept[key])
         # A mask that is not given may be written as null.
         return {key: item for key, item in kept.items() if key != "mask" or item is not None}
-    if not isinstance(value, list | tuple):
-        return value
-    # A model with one output returns it, or a list of it: jrnn does not tell these apart.
-    alone = len(value) == 1 and isinstance(value[0], list) and isinstance(value[0][0], str)
-    return options(value[0]) if alone else [options(item) for item in value]
+    return [options(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def tensors(value: Any) -> list:
+    """Inputs or outputs in order: jrnn does not tell a list of one from the one itself."""
+    if isinstance(value, dict):
+        return [(key, *tensors(value[key])) for key in sorted(value)]
+    if isinstance(value[0], str):
+        return [tuple(value)]
+    return [tensor for item in value for tensor in tensors(item)]
 
 
 def keras_opens(model: keras.Model, folder: Path) -> None:

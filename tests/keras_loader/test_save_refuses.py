@@ -14,7 +14,7 @@ from jrnn.cells.lstm import LSTMCell
 from jrnn.keras_loader import save, write
 from jrnn.layers.core import DenseParams
 from jrnn.model.basic import ActivationLayer, Dense, Masking
-from jrnn.model.convolution import Convolution
+from jrnn.model.convolution import Convolution, ConvolutionParams
 from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.merging import Cosine
 from jrnn.model.normalization import UnitNormalization
@@ -130,8 +130,6 @@ def test_a_difference_that_changes_no_number_is_none(layer, shape, tmp_path):
     """Without a mask, without a state to repeat, without padding: the programs are equal."""
     params = lstm_params() if layer.name == "lstm" else DenseParams(normal(2, 3, 2), normal(2))
     if layer.name == "conv":
-        from jrnn.model.convolution import ConvolutionParams
-
         params = ConvolutionParams(*params)
     model = chain(layer, shape=shape)
     jrnn.save_keras(tmp_path / "m.keras", model, {layer.name: params})
