@@ -16,7 +16,7 @@ from jrnn.layers.convolutional import conv_gru, conv_lstm
 from jrnn.layers.recurrent import gru, lstm, rnn, simple_rnn
 
 if TYPE_CHECKING:
-    from jrnn.keras_loader import KerasFileError, load_keras
+    from jrnn.keras_loader import KerasFileError, load_keras, save_keras
 
 __version__ = "0.1.0"
 
@@ -53,13 +53,14 @@ __all__ = [
     "lstm",
     "regularizers",
     "rnn",
+    "save_keras",
     "simple_rnn",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Imports the Keras loader, and h5py with it, when it is first asked for."""
-    if name in ("load_keras", "KerasFileError"):
+    if name in ("load_keras", "save_keras", "KerasFileError"):
         from jrnn import keras_loader
 
         return getattr(keras_loader, name)

@@ -252,6 +252,22 @@ def test_convert_keeps_bfloat16_where_the_format_can(tmp_path, capsys):
         assert {file[name].dtype.name for name in file.files} == {"float32"}
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])
+def test_convert_writes_files_of_keras_3(tmp_path, capsys, name):
+    out = tmp_path / name
+    assert main(["convert", SUNSPOTS, str(out)]) == 0
+    assert "both_ways/backward/recurrent_kernel" in said(capsys)
+    _, expected = jrnn.load_keras(SUNSPOTS)
+    _, params = jrnn.load_keras(out, config=SUNSPOTS if "weights" in name else None)
+    np.testing.assert_array_equal(params["summary"].kernel, expected["summary"].kernel)
+
+
+def test_convert_says_what_keras_3_has_not(tmp_path, capsys):
+    source = DATA / "keras-2.2.4/lstm_last.h5"
+    assert "hard_sigmoid_keras2" in fails(capsys, "convert", str(source), tmp_path / "m.keras")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_convert_refuses_another_suffix(tmp_path, capsys):
     assert ".safetensors" in fails(capsys, "convert", SUNSPOTS, tmp_path / "w.pt")
     assert list(tmp_path.iterdir()) == []

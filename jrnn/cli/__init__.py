@@ -91,7 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     _inspect(_command(commands, "inspect", "show what a Keras file holds"))
     _run(_command(commands, "run", "run a model on arrays"))
     _verify(_command(commands, "verify", "compare a model's outputs with recorded ones"))
-    _convert(_command(commands, "convert", "write a model's parameters to another format"))
+    _convert(
+        _command(
+            commands, "convert", "write a model for Keras 3, or its parameters to another format"
+        )
+    )
     _demo(_command(commands, "demo", "run the model that comes with jrnn and draw its forecasts"))
     return parser
 
@@ -157,7 +161,11 @@ def _verify(parser: argparse.ArgumentParser) -> None:
 
 def _convert(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    parser.add_argument("out", metavar="OUT", help="a name ending in .safetensors or .npz")
+    parser.add_argument(
+        "out",
+        metavar="OUT",
+        help="a name ending in .keras, .h5, .weights.h5, .safetensors or .npz",
+    )
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:

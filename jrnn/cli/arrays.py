@@ -1,6 +1,5 @@
-"""Arrays in ``.npz`` files: read one at a time, written as a whole or not at all."""
+"""Arrays in ``.npz`` files: read one at a time, and written."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,27 +88,6 @@ def as_jax_reads(array: np.ndarray, name: str) -> np.ndarray:
                 f"{name}: it holds {array.dtype} numbers beyond {target}, which JAX would change"
             )
     return array
-
-
-@contextmanager
-def written_whole(path: str) -> Iterator[BinaryIO]:
-    """Yields a file beside ``path`` that takes its place once the block has succeeded."""
-    target = os.path.realpath(path)
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise ValueError(f"{path!r}: expected a place for a file, found a folder or a device")
-    folder, base = os.path.split(target)
-    temporary = os.path.join(folder, f".{base[:100]}.{os.getpid()}.tmp")
-    try:
-        file = open(temporary, "xb")  # noqa: SIM115 (its errors alone are caught here)
-    except OSError as error:
-        raise ValueError(f"{path!r}: cannot be written there: {error.strerror}") from error
-    try:
-        with file:
-            yield file
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def save_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:

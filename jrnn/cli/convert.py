@@ -1,4 +1,4 @@
-"""``jrnn convert``: parameters under readable names, for other tools."""
+"""``jrnn convert``: a model as a file of Keras 3, or its parameters for other tools."""
 
 import argparse
 import os
@@ -9,17 +9,42 @@ import jax
 import numpy as np
 
 from jrnn import __version__
-from jrnn.cli.arrays import save_npz, written_whole
+from jrnn.cli.arrays import save_npz
 from jrnn.cli.loading import load_named
 from jrnn.cli.terminal import printable, say, show_table, text_of_shape
 from jrnn.keras_loader.load import Loaded
+from jrnn.keras_loader.save import BACKENDS, SUFFIXES, save_keras
+from jrnn.keras_loader.whole_file import written_whole
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the parameters and lists them."""
+    """Writes the model or its parameters, and lists these."""
     suffix = os.path.splitext(args.out)[1].lower()
-    if suffix not in (".safetensors", ".npz"):
-        raise ValueError(f"{args.out!r}: expected a name ending in .safetensors or .npz")
+    if suffix in (".keras", ".h5"):  # of .weights.h5, too
+        loaded = load_named(args)
+        arrays = named_arrays(loaded.params)
+        save_keras(args.out, loaded.model, loaded.params, backend=_backend(loaded))
+    elif suffix in (".safetensors", ".npz"):
+        arrays = _write_arrays(args, suffix)
+    else:
+        endings = (*SUFFIXES, ".safetensors", ".npz")
+        raise ValueError(f"{args.out!r}: expected a name ending in one of {', '.join(endings)}")
+    rows = [(name, text_of_shape(array.shape), array.dtype) for name, array in arrays.items()]
+    show_table(("array", "shape", "dtype"), rows)
+    count = sum(array.size for array in arrays.values())
+    say(f"{len(arrays)} arrays, {count:,} numbers -> {args.out}")
+    return 0
+
+
+def _backend(loaded: Loaded) -> str:
+    """Returns what Keras 3 ran on where it wrote the file, else what Keras 2 is nearest to."""
+    writer = loaded.writer
+    found = writer.backend if writer is not None and writer.major >= 3 else None
+    return found if found in BACKENDS else "tensorflow"
+
+
+def _write_arrays(args: argparse.Namespace, suffix: str) -> dict[str, np.ndarray]:
+    """Writes the parameters under readable names, and returns them."""
     if suffix == ".safetensors":
         _safetensors()
     with written_whole(args.out) as file:
@@ -29,11 +54,7 @@ def run(args: argparse.Namespace) -> int:
             save_npz(file, arrays)
         else:
             _save_safetensors(file, arrays, loaded)
-    rows = [(name, text_of_shape(array.shape), array.dtype) for name, array in arrays.items()]
-    show_table(("array", "shape", "dtype"), rows)
-    count = sum(array.size for array in arrays.values())
-    say(f"{len(arrays)} arrays, {count:,} numbers -> {args.out}")
-    return 0
+    return arrays
 
 
 def named_arrays(params: Mapping[str, Any]) -> dict[str, np.ndarray]:

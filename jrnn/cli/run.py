@@ -12,9 +12,10 @@ import jax
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jrnn.cli.arrays import as_jax_reads, open_npz, save_npz, written_whole
+from jrnn.cli.arrays import as_jax_reads, open_npz, save_npz
 from jrnn.cli.loading import load_named
 from jrnn.cli.terminal import console, say, text_of_shape
+from jrnn.keras_loader.whole_file import written_whole
 from jrnn.model import Model
 from jrnn.model.operation import Operation
 from jrnn.model.recurrent import Recurrent

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams
 from jrnn.cells.gru import GRUCell, GRUParams
 from jrnn.cells.lstm import LSTMCell, LSTMParams
@@ -23,6 +25,7 @@ from jrnn.model.recurrent import Bidirectional, OneCell
 from jrnn.model.stacked import StackedRecurrent
 
 Shape = tuple[int | None, ...]  # None: read off the file
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 _CELLS: dict[type, tuple[Callable[..., Any], int]] = {  # parameter type, blocks in the kernel
     SimpleRNNCell: (SimpleRNNParams, 1),
@@ -111,27 +114,56 @@ def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
     return params_type(*arrays)
 
 
+def own_arrays(layer: Layer, params: Any) -> dict[str, np.ndarray]:
+    """Returns the arrays of a layer's parameters by name, in Keras's order: ``fill`` undone.
+
+    Raises:
+        ValueError: If one is missing, is left over, or has not the shape or the type it needs.
+    """
+    shapes = expected_arrays(layer)[1]
+    given = dict(params._asdict()) if hasattr(params, "_asdict") else {}
+    given = {name: np.asarray(array) for name, array in given.items() if array is not None}
+    if COUNT in shapes:
+        given[COUNT] = np.zeros((), np.int32)
+    if set(given) != set(shapes):
+        held = ", ".join(f"{name} {array.shape}" for name, array in given.items())
+        raise ValueError(
+            f"layer {layer.name!r}: params hold {held or type(params).__name__}, but {layer.kind} "
+            f"needs {_wanted(shapes)}"
+        )
+    for name, shape in shapes.items():
+        array = given[name]
+        if not _fits(shape, array.shape) or (name != COUNT and array.dtype.name not in FLOATS):
+            raise ValueError(
+                f"layer {layer.name!r}: {name} is {array.dtype} {array.shape}, but "
+                f"{_choices(layer)} needs {_text(shape)} of floating-point numbers"
+            )
+    return {name: given[name] for name in shapes}
+
+
 def _check(
     layer: Layer, name: str, shape: Shape | None, array: StoredArray, *, quantized: bool
 ) -> None:
-    dtypes = ("int8",) if quantized else ("float16", "bfloat16", "float32", "float64")
-    if name != COUNT and array.dtype not in dtypes:
+    if name != COUNT and array.dtype not in (("int8",) if quantized else FLOATS):
         raise KerasFileError(
             f"layer {layer.name!r}: {name} holds {array.dtype}, but by its dtype policy "
             f"{'int8, quantised,' if quantized else 'floating-point numbers'} is needed"
         )
-    fits = shape is None or (
-        len(shape) == len(array.shape)
-        and all(size in (None, got) for size, got in zip(shape, array.shape, strict=True))
-    )
     leaf = re.sub(r"(_\d+)?(:\d+)?$", "", array.path.rsplit("/", 1)[-1])
     known = ("kernel", "recurrent_kernel", "bias", "embeddings")
     known += ("gamma", "beta", "moving_mean", "moving_variance")
-    if not fits or (leaf in known and leaf != name.rsplit("/", 1)[-1]):
+    if not _fits(shape, array.shape) or (leaf in known and leaf != name.rsplit("/", 1)[-1]):
         raise KerasFileError(
             f"layer {layer.name!r}: {array.path!r} has shape {array.shape}, but {name} of "
             f"{_choices(layer)} needs {_text(shape)}"
         )
+
+
+def _fits(shape: Shape | None, found: Sequence[int]) -> bool:
+    return shape is None or (
+        len(shape) == len(found)
+        and all(size in (None, got) for size, got in zip(shape, found, strict=True))
+    )
 
 
 def _choices(layer: Layer) -> str:

@@ -26,12 +26,12 @@ def build_params(model: Model, weights: LegacyWeights | ObjectWeights) -> dict[s
         stored = from_layers(model, weights)
     else:
         stored = from_objects(model, weights)
-    _check_together(model, stored)
+    check_together(model, stored)
     # What was just read belongs to nobody else: where it can, JAX keeps it instead of a copy.
     return jax.tree.map(lambda array: jax.device_put(array.read(), may_alias=True), stored)
 
 
-def _check_together(model: Model, stored: Mapping[str, Any]) -> None:
+def check_together(model: Model, stored: Mapping[str, Any]) -> None:
     """Runs the model on shapes alone, so that what one layer gives is what the next takes."""
     if _depends_on_open_sizes(model):
         return

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from jrnn.keras_loader.errors import KerasFileError, shown
 from jrnn.keras_loader.hdf5 import Group
 from jrnn.keras_loader.stored_array import StoredArray
@@ -44,6 +46,19 @@ class ObjectWeights:
 
     objects: Mapping[str, tuple[StoredArray, ...]]
     container: str
+
+
+@dataclass(frozen=True)
+class NamedObject:
+    """What is written for one object of format v3.
+
+    Attributes:
+        name: the layer's name.
+        arrays: its variables in order.
+    """
+
+    name: str
+    arrays: tuple[np.ndarray, ...]
 
 
 def read_legacy(group: Group) -> LegacyWeights:

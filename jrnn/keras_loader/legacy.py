@@ -2,10 +2,12 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, quoted
+import numpy as np
+
+from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, own_arrays, quoted
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.more_arrays import frozen_arrays
 from jrnn.keras_loader.read import LegacyWeights, StoredArray
@@ -14,7 +16,8 @@ from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
-from jrnn.model.recurrent import Bidirectional
+from jrnn.model.operation import Operation
+from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.stacked import StackedRecurrent
 
 Share = tuple[Layer, int | None]  # a layer, and how many of its arrays come next, if known
@@ -175,3 +178,81 @@ def _sum(layers: Sequence[Layer]) -> int | None:
     counts = [_count(layer) for layer in layers]
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
+
+
+class _Named(NamedTuple):
+    """One array that is written."""
+
+    path: str
+    array: np.ndarray
+    owner: int
+    is_statistic: bool
+
+
+def to_layers(model: Model, params: Mapping[str, Any]) -> dict[str, list[tuple[str, np.ndarray]]]:
+    """Returns the named arrays of every layer: ``from_layers`` undone.
+
+    The layers must be in the order in which Keras 3 holds them.
+
+    Raises:
+        ValueError: If Keras 3 would not read a layer's arrays, or in another order.
+    """
+    lists = {}
+    for layer in model.layers:
+        if not isinstance(layer, Operation):
+            arrays = _to_list(layer, params[layer.name]) if has_arrays(layer) else []
+            lists[layer.name] = [(named.path, named.array) for named in arrays]
+    return lists
+
+
+def _to_list(layer: Layer, params: Any) -> list[_Named]:
+    """Returns the arrays as a Keras 3 that has just made the model from its config has them.
+
+    There only statistics are known to be frozen. What a model held when it was saved is told by
+    ``_owners``; where the two orders differ, Keras gives arrays to the wrong layers.
+    """
+    found = list(_walk(layer, params, layer.name))
+    if layer.trainable:
+        found.sort(key=lambda named: named.is_statistic)
+    if any(named.array.dtype.name == "bfloat16" for named in found):
+        raise ValueError(
+            f"layer {layer.name!r} ({layer.kind}): Keras 3 cannot read bfloat16 from a .h5 file; "
+            "save as .keras"
+        )
+    inner = layer
+    while isinstance(inner, TimeDistributed):
+        inner = inner.layer
+    if isinstance(inner, Model | StackedRecurrent):
+        trained, frozen = _owners(inner)
+        wanted = [id(owner) for owner, count in trained + frozen for _ in range(count or 0)]
+        if [named.owner for named in found] != wanted:
+            raise ValueError(
+                f"layer {layer.name!r} ({layer.kind}): some layers in it are frozen, and of a .h5 "
+                "file Keras 3 gives their arrays to the wrong ones; save as .keras, or make them "
+                "trainable"
+            )
+    return found
+
+
+def _walk(layer: Layer, params: Any, path: str) -> Iterator[_Named]:
+    """Yields the arrays layer by layer, each at a path of its own."""
+    if isinstance(layer, Bidirectional):
+        ways = {"forward": (layer.forward, params[0]), "backward": (layer.backward, params[1])}
+        for way, (one, own) in ways.items():
+            inside = f"{path}/{way}_{one.name.removeprefix(way + '_')}"
+            yield from (named._replace(owner=id(layer)) for named in _walk(one, own, inside))
+    elif isinstance(layer, TimeDistributed):
+        yield from _walk(layer.layer, params, f"{path}/{layer.layer.name}")
+    elif isinstance(layer, Model):
+        for inner in layer.layers:
+            if has_arrays(inner):
+                yield from _walk(inner, params[inner.name], f"{path}/{inner.name}")
+    elif isinstance(layer, StackedRecurrent):
+        for k, (cell, own) in enumerate(zip(layer.cells, params, strict=True)):
+            yield from _walk(cell, own, f"{path}/{k}_{cell.name}")
+    else:
+        inside = f"{path}/cell" if isinstance(layer, Recurrent) else path
+        arrays = own_arrays(layer, params)
+        statistics = len(arrays) - frozen_arrays(layer)
+        for k, (name, array) in enumerate(arrays.items()):
+            yield _Named(f"{inside}/{name}", array, id(layer), k >= statistics)

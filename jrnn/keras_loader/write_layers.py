@@ -1,0 +1,223 @@
+"""Typed layer -> the options of its Keras 3 class, for every layer that holds no other one."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jrnn import activations
+from jrnn.activations import BoundActivation
+from jrnn.keras_loader.write_options import activation, data_format, listed, unsupported
+from jrnn.model.activation import PReLU, Softmax
+from jrnn.model.attention import Attention
+from jrnn.model.basic import (
+    ActivationLayer,
+    Dense,
+    Embedding,
+    Flatten,
+    Identity,
+    Masking,
+    Permute,
+    RepeatVector,
+    Reshape,
+)
+from jrnn.model.convolution import (
+    Convolution,
+    ConvolutionLayer,
+    DepthwiseConvolution,
+    SeparableConvolution,
+)
+from jrnn.model.layer import Layer
+from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
+from jrnn.model.noise import AlphaDropout, Dropout, GaussianNoise
+from jrnn.model.normalization import (
+    BatchNormalization,
+    LayerNormalization,
+    Normalization,
+    Rescaling,
+    UnitNormalization,
+)
+from jrnn.model.pooling import GlobalPooling, Pooling
+from jrnn.model.shaping import Cropping, UpSampling, ZeroPadding
+
+Options = dict[str, Any]
+
+
+def _dense(layer: Dense) -> Options:
+    return {
+        "units": layer.units,
+        "activation": activation(layer, layer.activation),
+        "use_bias": layer.use_bias,
+    }
+
+
+def _embedding(layer: Embedding) -> Options:
+    return {
+        "input_dim": layer.input_dim,
+        "output_dim": layer.output_dim,
+        "mask_zero": layer.mask_zero,
+    }
+
+
+def _activation(layer: ActivationLayer) -> Options:
+    """The class ``Activation``, or a layer of its own for an activation with options."""
+    found = layer.activation
+    if layer.kind == "Activation" or not isinstance(found, BoundActivation):
+        return {"activation": activation(layer, found)}
+    options = dict(found.options)
+    if found.function is activations.relu:
+        return {"max_value": None, **options}
+    if found.function is activations.thresholded_relu:
+        return {"max_value": None, "negative_slope": 0.0, "threshold": options["alpha"]}
+    return {"negative_slope" if layer.kind == "LeakyReLU" else "alpha": options["alpha"]}
+
+
+def _dropout(layer: Dropout | AlphaDropout) -> Options:
+    options: Options = {"rate": layer.rate}
+    if not layer.kind.startswith("Spatial"):
+        return {**options, "noise_shape": listed(layer.noise_shape)}
+    first = layer.noise_shape is not None and layer.noise_shape[1] is None
+    if layer.kind != "SpatialDropout1D":
+        options["data_format"] = "channels_first" if first else "channels_last"
+    return options
+
+
+def _noise(layer: GaussianNoise) -> Options:
+    if not layer.multiplies:
+        return {"stddev": layer.stddev}
+    variance = layer.stddev**2  # of a rate: rate / (1 - rate)
+    return {"rate": variance / (1 + variance)}
+
+
+def _prelu(layer: PReLU) -> Options:
+    return {"shared_axes": list(layer.shared_axes) or None}
+
+
+def _axis(layer: Softmax | UnitNormalization) -> Options:
+    return {"axis": layer.axis[0] if len(layer.axis) == 1 else list(layer.axis)}
+
+
+def _convolution(layer: ConvolutionLayer) -> Options:
+    if layer.padding == "full":
+        raise unsupported(layer, "padding 'full'")
+    own = ("filters", "groups", "depth_multiplier")
+    return {
+        **{key: getattr(layer, key) for key in own if hasattr(layer, key)},
+        "kernel_size": list(layer.kernel_size),
+        "strides": list(layer.strides),
+        "padding": layer.padding,
+        "data_format": data_format(layer),
+        "dilation_rate": list(layer.dilation),
+        "activation": activation(layer, layer.activation),
+        "use_bias": layer.use_bias,
+    }
+
+
+def _pooling(layer: Pooling) -> Options:
+    return {
+        "pool_size": list(layer.pool_size),
+        "strides": list(layer.strides),
+        "padding": layer.padding,
+        "data_format": data_format(layer),
+    }
+
+
+def _up_sampling(layer: UpSampling) -> Options:
+    if layer.rank == 1:
+        if layer.interpolation != "nearest":
+            raise unsupported(layer, f"interpolation {layer.interpolation!r} over steps")
+        return {"size": layer.size[0], **_images_alone(layer)}
+    return {
+        "size": list(layer.size),
+        "interpolation": layer.interpolation,
+        **_images_alone(layer),
+    }
+
+
+def _zero_padding(layer: ZeroPadding) -> Options:
+    return {"padding": _ends(layer.padding), **_images_alone(layer)}
+
+
+def _cropping(layer: Cropping) -> Options:
+    return {"cropping": _ends(layer.cropping), **_images_alone(layer)}
+
+
+def _ends(amounts: tuple) -> list:
+    return listed(amounts[0] if len(amounts) == 1 else amounts)
+
+
+def _images_alone(layer: UpSampling | ZeroPadding | Cropping) -> Options:
+    """The data format, which these layers have over images alone."""
+    if layer.rank == 1 and layer.channels_first:
+        raise unsupported(layer, "data_format 'channels_first' there")
+    return {} if layer.rank == 1 else {"data_format": data_format(layer)}
+
+
+def _layer_normalization(layer: LayerNormalization) -> Options:
+    return {
+        "axis": list(layer.axis),
+        "epsilon": layer.epsilon,
+        "center": layer.center,
+        "scale": layer.scale,
+        **({"rms_scaling": True} if layer.rms_scaling else {}),
+    }
+
+
+def _normalization(layer: Normalization) -> Options:
+    return {
+        "axis": list(layer.axis) or None,
+        "mean": listed(layer.mean),
+        "variance": listed(layer.variance),
+        "invert": layer.invert,
+    }
+
+
+def _attention(layer: Attention) -> Options:
+    if layer.causal:
+        raise unsupported(layer, "option causal: there it belongs to a call")
+    score = {} if layer.score == "additive" else {"score_mode": layer.score}
+    return {"use_scale": layer.use_scale, "dropout": layer.dropout, **score}
+
+
+def _cosine(layer: Cosine) -> Options:
+    raise unsupported(layer, "merge mode 'cos'")
+
+
+def _nothing(layer: Merge) -> Options:
+    return {}
+
+
+OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
+    ActivationLayer: _activation,
+    Attention: _attention,
+    BatchNormalization: lambda layer: {
+        key: getattr(layer, key) for key in ("axis", "epsilon", "center", "scale", "momentum")
+    },
+    Concatenate: lambda layer: {"axis": layer.axis},
+    Convolution: _convolution,
+    Cosine: _cosine,
+    Cropping: _cropping,
+    Dense: _dense,
+    DepthwiseConvolution: _convolution,
+    Dot: lambda layer: {"axes": list(layer.axes), "normalize": layer.normalize},
+    Embedding: _embedding,
+    Flatten: lambda layer: {"data_format": data_format(layer)},
+    GlobalPooling: lambda layer: {"data_format": data_format(layer), "keepdims": layer.keepdims},
+    AlphaDropout: _dropout,
+    Dropout: _dropout,
+    GaussianNoise: _noise,
+    Identity: lambda layer: {},
+    LayerNormalization: _layer_normalization,
+    Masking: lambda layer: {"mask_value": layer.mask_value},
+    Merge: _nothing,
+    Normalization: _normalization,
+    PReLU: _prelu,
+    Permute: lambda layer: {"dims": list(layer.dims)},
+    Pooling: _pooling,
+    RepeatVector: lambda layer: {"n": layer.n},
+    Rescaling: lambda layer: {"scale": listed(layer.scale), "offset": listed(layer.offset)},
+    Reshape: lambda layer: {"target_shape": list(layer.target_shape)},
+    SeparableConvolution: _convolution,
+    Softmax: _axis,
+    UnitNormalization: _axis,
+    UpSampling: _up_sampling,
+    ZeroPadding: _zero_padding,
+}
