@@ -2,11 +2,14 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import jax
 
 from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, quoted
 from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.keras1 import gates_together
 from jrnn.keras_loader.more_arrays import frozen_arrays
 from jrnn.keras_loader.read import LegacyWeights, StoredArray
 from jrnn.layers.bidirectional import BidirectionalParams
@@ -16,7 +19,8 @@ from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional
 from jrnn.model.stacked import StackedRecurrent
 
-Share = tuple[Layer, int]  # a layer, and how many of its arrays come next
+Named = Mapping[int, Sequence[StoredArray]]  # by the id of a Bidirectional
+Pieces = Iterator[tuple[StoredArray, ...]]
 
 
 def from_layers(model: Model, weights: LegacyWeights) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def _directions(
     backward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("backward")]
     if forward and backward and len(forward) + len(backward) == len(arrays):
         return forward, backward
-    middle = _count(layer.forward)
+    middle = sum(_counts(layer.forward, {}))
     first, second = arrays[:middle], arrays[middle:]
     if first and second and _counter(first[0]) > _counter(second[0]):
         return second, first  # Keras 2.0 counts "kernel:0", "kernel_1:0"; forward is made first
@@ -74,57 +78,101 @@ def _counter(array: StoredArray) -> int:
 
 def _from_nested(layer: Model | StackedRecurrent, arrays: Sequence[StoredArray]) -> Any:
     """One list for many owners: all that is trained, however deep it is, then what is frozen."""
-    trained, frozen = _owners(layer)
-    own: dict[int, list[StoredArray]] = {}
-    rest = list(arrays)
-    for owner, count in trained + frozen:
-        own[id(owner)] = own.get(id(owner), []) + rest[:count]
-        rest = rest[count:]
-    if rest:
+    named = _by_name(layer, arrays)
+    gone = {id(array) for own in named.values() for array in own}
+    pieces = gates_together([array for array in arrays if id(array) not in gone])
+    trained, frozen = _counts(layer, named)
+    if len(pieces) > trained + frozen:
+        rest = [array for piece in pieces[trained + frozen :] for array in piece]
         raise KerasFileError(f"layer {layer.name!r}: arrays are left over: {listed(rest)}")
-    return _placed(layer, own)
+    return _placed(layer, iter(pieces[:trained]), iter(pieces[trained:]), named)
 
 
-def _owners(layer: Layer) -> tuple[list[Share], list[Share]]:
-    """Returns whose arrays stand in a layer's list: first what is trained, then the others."""
-    if isinstance(layer, Model | StackedRecurrent):
-        inside = layer.layers if isinstance(layer, Model) else layer.cells
-        parts = [_owners(inner) for inner in inside]
-    elif isinstance(layer, TimeDistributed):
-        parts = [_owners(layer.layer)]
-    else:
-        _check_frozen(layer)
-        statistics = frozen_arrays(layer)
-        parts = [([(layer, _count(layer) - statistics)], [(layer, statistics)])]
-    trained = [share for part in parts for share in part[0]]
-    frozen = [share for part in parts for share in part[1]]
-    return (trained, frozen) if layer.trainable else ([], trained + frozen)
+def _by_name(layer: Layer, arrays: Sequence[StoredArray]) -> Named:
+    """Finds the arrays of every Bidirectional inside by its name in their paths, or of none.
+
+    Keras before 3 does not write down that one of two directions is frozen, and what stands first
+    in the list then cannot be told from the config.
+    """
+    wrappers = _wrappers(layer)
+    for counted in ("", r"_\d+"):  # Keras counts on where a name was taken when it loaded the model
+        own = {}
+        for one in wrappers:
+            names = re.compile(re.escape(one.name) + counted)
+            of_keras1 = re.compile(f"(for|back)ward_{re.escape(one.forward.name)}{counted}_[WUb].*")
+            own[id(one)] = [
+                array
+                for array in arrays
+                if any(map(names.fullmatch, array.path.split("/")[:-1]))
+                or of_keras1.fullmatch(array.path)
+            ]
+        if all(len(gates_together(own[id(one)])) == sum(_counts(one, {})) for one in wrappers):
+            return own
+    return {}
 
 
-def _check_frozen(layer: Layer) -> None:
-    """Two directions stand in the list as one: they must be trained or frozen as a whole."""
-    for one in (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else ():
-        cells = one.cells if isinstance(one, StackedRecurrent) else ()
-        if len({cell.trainable for cell in cells}) > 1:
-            raise KerasFileError(
-                f"layer {layer.name!r}: some of its cells are frozen, and where their arrays stand "
-                "in a model inside a model cannot be told; save it with all of them trainable"
-            )
-
-
-def _placed(layer: Layer, own: Mapping[int, Sequence[StoredArray]]) -> Any:
-    if isinstance(layer, Model):
-        return {inner.name: _placed(inner, own) for inner in layer.layers if has_arrays(inner)}
-    if isinstance(layer, StackedRecurrent):
-        return tuple(_placed(cell, own) for cell in layer.cells)
-    if isinstance(layer, TimeDistributed):
-        return _placed(layer.layer, own)
-    return _from_list(layer, own[id(layer)])
-
-
-def _count(layer: Layer) -> int:
+def _wrappers(layer: Layer) -> list[Bidirectional]:
     if isinstance(layer, Bidirectional):
-        return _count(layer.forward) + _count(layer.backward)
+        return [layer]
+    return [one for inner in _inside(layer) for one in _wrappers(inner)]
+
+
+def _inside(layer: Layer) -> Sequence[Layer]:
+    """Returns the layers or cells whose arrays make up a layer's."""
+    if isinstance(layer, Bidirectional):
+        return layer.forward, layer.backward
+    if isinstance(layer, TimeDistributed):
+        return (layer.layer,)
+    if isinstance(layer, Model | StackedRecurrent):
+        return layer.layers if isinstance(layer, Model) else layer.cells
+    return ()
+
+
+def _counts(layer: Layer, named: Named) -> tuple[int, int]:
+    """Returns how many arrays of the list are a layer's and trained, and how many are frozen."""
+    if id(layer) in named:
+        return 0, 0
+    trained, frozen = _counts_inside(layer, named)
+    return (trained, frozen) if layer.trainable else (0, trained + frozen)
+
+
+def _counts_inside(layer: Layer, named: Named) -> tuple[int, int]:
+    inside = _inside(layer)
+    if not inside:
+        frozen = frozen_arrays(layer)
+        return len(expected_arrays(layer)[1]) - frozen, frozen
+    counts = [_counts(one, named) for one in inside]
+    return sum(trained for trained, _ in counts), sum(frozen for _, frozen in counts)
+
+
+def _placed(layer: Layer, trained: Pieces, frozen: Pieces, named: Named) -> Any:
+    """Returns a layer's parameters, made of what comes next in both parts of the list."""
+    if id(layer) in named:
+        return _from_list(layer, named[id(layer)])
+    counts = _counts_inside(layer, named)
+    if not layer.trainable:
+        trained, frozen = (iter(list(itertools.islice(frozen, count))) for count in counts)
+    if isinstance(layer, Model):
+        inside = [one for one in layer.layers if has_arrays(one)]
+        return {one.name: _placed(one, trained, frozen, named) for one in inside}
+    parts = [_placed(one, trained, frozen, named) for one in _inside(layer)]
+    if isinstance(layer, Bidirectional):
+        _check_sides(layer, *parts)
+        return BidirectionalParams(*parts)
     if isinstance(layer, StackedRecurrent):
-        return sum(map(_count, layer.cells))
-    return len(expected_arrays(layer)[1])
+        return tuple(parts)
+    if isinstance(layer, TimeDistributed):
+        return parts[0]
+    own = [*itertools.islice(trained, counts[0]), *itertools.islice(frozen, counts[1])]
+    return fill(layer, [array for piece in own for array in piece])
+
+
+def _check_sides(layer: Bidirectional, forward: Any, backward: Any) -> None:
+    """Refuses arrays whose paths say that they are the other direction's."""
+    for params, other in ((forward, "backward"), (backward, "forward")):
+        paths = [array.path for array in jax.tree.leaves(params)]
+        if any(name.startswith(other) for path in paths for name in path.split("/")[:-1]):
+            raise KerasFileError(
+                f"layer {layer.name!r}: one of its directions is frozen, and which of the arrays "
+                f"{quoted(paths)} are whose cannot be told; save the model with both trainable"
+            )

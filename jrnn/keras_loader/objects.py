@@ -15,69 +15,122 @@ from jrnn.model.layer import Layer
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.stacked import StackedRecurrent
 
+Objects = dict[str, tuple[StoredArray, ...]]
+
 
 def from_objects(model: Model, weights: ObjectWeights) -> dict[str, Any]:
     """Returns the parameters with stored arrays as leaves; every array finds its place."""
-    objects = dict(weights.objects)
-    params = _from_model(model, weights.container, objects, weights.container)
-    if objects:
-        path, arrays = next(iter(objects.items()))
+    walk = _Walk(dict(weights.objects), weights.container)
+    params = walk.model(model, weights.container)
+    if walk.objects:
+        path, arrays = next(iter(walk.objects.items()))
         raise KerasFileError(
             f"arrays are left over that no layer of the model takes: {path!r} with {listed(arrays)}"
         )
     return params
 
 
-def _from_model(
-    model: Model, path: str, objects: dict[str, tuple[StoredArray, ...]], container: str
-) -> dict[str, Any]:
-    owners = [layer for layer in model.layers if has_arrays(layer)]
-    params = _from_container(owners, path, objects, container)
-    return {layer.name: own for layer, own in zip(owners, params, strict=True)}
+class _Walk:
+    """The way that Keras takes through a model, in which each array is stored where first met."""
 
+    def __init__(self, objects: Objects, container: str) -> None:
+        self.objects = objects
+        self.name = container
+        self.met: list[tuple[Layer, Any]] = []
 
-def _from_container(
-    owners: Sequence[Layer],
-    path: str,
-    objects: dict[str, tuple[StoredArray, ...]],
-    container: str,
-) -> list[Any]:
-    """The k-th layer of a class takes the k-th group named after the class."""
-    prefix = f"{path}/"
-    keys = {key[len(prefix) :].split("/")[0] for key in objects if key.startswith(prefix)}
-    params: dict[int, Any] = {}
-    for kind in dict.fromkeys(layer.kind for layer in owners):
+    def model(self, model: Model, path: str) -> dict[str, Any]:
+        owners = [layer for layer in model.layers if has_arrays(layer)]
+        params = self.container(owners, path)
+        return {layer.name: own for layer, own in zip(owners, params, strict=True)}
+
+    def container(self, owners: Sequence[Layer], path: str) -> list[Any]:
+        """The k-th layer of a class takes the k-th group named after the class."""
+        prefix = f"{path}/"
+        keys = {key[len(prefix) :].split("/")[0] for key in self.objects if key.startswith(prefix)}
+        groups: dict[int, str] = {}
+        for kind in dict.fromkeys(layer.kind for layer in owners):
+            pattern = re.compile(rf"{_snake_case(kind)}(?:_(\d+))?")
+            found = sorted(
+                (int(match[1] or 0), key) for key in keys if (match := pattern.fullmatch(key))
+            )
+            layers = self._stored(owners, kind, len(found))
+            groups |= {id(one): key for one, (_, key) in zip(layers, found, strict=True)}
+        params = []
+        for layer in owners:
+            key = groups.get(id(layer))
+            params.append(self._again(layer) if key is None else self.object(layer, prefix + key))
+        return params
+
+    def _stored(self, owners: Sequence[Layer], kind: str, found: int) -> list[Layer]:
+        """Returns the layers of a class that are stored here and not where they were met before."""
         layers = [layer for layer in owners if layer.kind == kind]
-        pattern = re.compile(rf"{_snake_case(kind)}(?:_(\d+))?")
-        found = sorted(
-            (int(match[1] or 0), key) for key in keys if (match := pattern.fullmatch(key))
-        )
-        if len(found) != len(layers):
+        if len(layers) == found:
+            return layers
+        met = [layer for layer, _ in self.met]
+        new = []
+        for layer in owners:
+            if layer.kind == kind and not _was_met(layer, met):
+                new.append(layer)
+            met += _with_inner(layer)
+        if len(new) != found:
             raise KerasFileError(
-                f"the file holds arrays for {len(found)} layers of class {kind}, but the model "
+                f"the file holds arrays for {found} layers of class {kind}, but the model "
                 f"needs them for {len(layers)}: {quoted(layer.name for layer in layers)}"
             )
-        for layer, (_, key) in zip(layers, found, strict=True):
-            params[id(layer)] = _from_object(layer, prefix + key, objects, container)
-    return [params[id(owner)] for owner in owners]
+        return new
+
+    def _again(self, layer: Layer) -> Any:
+        """Returns the parameters of a layer met before, or made of such layers alone."""
+        found = [params for one, params in self.met if one == layer]
+        if len(found) > 1:
+            raise KerasFileError(
+                f"layer {layer.name!r} shares its arrays with another of that name, of which there "
+                f"are {len(found)}; give each a name of its own"
+            )
+        if found:
+            return found[0]
+        if isinstance(layer, Model):
+            return {one.name: self._again(one) for one in layer.layers if has_arrays(one)}
+        assert isinstance(layer, TimeDistributed), "told by _was_met"
+        return self._again(layer.layer)
+
+    def object(self, layer: Layer, path: str) -> Any:
+        params = self._object(layer, path)
+        self.met.append((layer, params))
+        return params
+
+    def _object(self, layer: Layer, path: str) -> Any:
+        if isinstance(layer, Bidirectional):
+            return BidirectionalParams(
+                self.object(layer.forward, f"{path}/forward_layer"),
+                self.object(layer.backward, f"{path}/backward_layer"),
+            )
+        if isinstance(layer, TimeDistributed):
+            return self.object(layer.layer, f"{path}/layer")
+        if isinstance(layer, Model):
+            return self.model(layer, f"{path}/{self.name}")
+        if isinstance(layer, StackedRecurrent):
+            return tuple(self.container(layer.cells, f"{path}/cell/cells"))
+        inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
+        return fill(layer, self.objects.pop(path + inside, ()))
 
 
-def _from_object(
-    layer: Layer, path: str, objects: dict[str, tuple[StoredArray, ...]], container: str
-) -> Any:
-    if isinstance(layer, Bidirectional):
-        return BidirectionalParams(
-            _from_object(layer.forward, f"{path}/forward_layer", objects, container),
-            _from_object(layer.backward, f"{path}/backward_layer", objects, container),
-        )
+def _was_met(layer: Layer, met: Sequence[Layer]) -> bool:
+    """Whether Keras stored a layer elsewhere: equal layers of one name are one layer to it."""
+    if layer in met:
+        return True
     if isinstance(layer, TimeDistributed):
-        return _from_object(layer.layer, f"{path}/layer", objects, container)
-    if isinstance(layer, Model):
-        return _from_model(layer, f"{path}/{container}", objects, container)
-    if isinstance(layer, StackedRecurrent):
-        return tuple(_from_container(layer.cells, f"{path}/cell/cells", objects, container))
-    inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
-    return fill(layer, objects.pop(path + inside, ()))
+        return _was_met(layer.layer, met)
+    owners = [one for one in layer.layers if has_arrays(one)] if isinstance(layer, Model) else []
+    return bool(owners) and all(_was_met(one, met) for one in owners)
+
+
+def _with_inner(layer: Layer) -> list[Layer]:
+    """Returns a layer and those inside of it."""
+    inner = layer.layers if isinstance(layer, Model) else ()
+    if isinstance(layer, TimeDistributed):
+        inner = (layer.layer,)
+    return [layer, *(found for one in inner for found in _with_inner(one))]
 
 
 def _snake_case(name: str) -> str:
