@@ -191,6 +191,7 @@ LAYERS: dict[str, Callable[[Config], Layer]] = {
     "SpatialDropout1D": _identity,
     "SpatialDropout2D": _identity,
     "SpatialDropout3D": _identity,
+    "TimeDistributedDense": _dense,
     **MERGE_LAYERS,
     **SPATIAL_LAYERS,
     **VALUE_LAYERS,

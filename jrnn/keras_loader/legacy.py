@@ -20,6 +20,7 @@ from jrnn.model.recurrent import Bidirectional
 from jrnn.model.stacked import StackedRecurrent
 
 Named = Mapping[int, Sequence[StoredArray]]  # by the id of a Bidirectional
+Names = tuple[str, ...]
 Pieces = Iterator[tuple[StoredArray, ...]]
 
 
@@ -97,8 +98,8 @@ def _by_name(layer: Layer, arrays: Sequence[StoredArray]) -> Named:
     wrappers = _wrappers(layer)
     for counted in ("", r"_\d+"):  # Keras counts on where a name was taken when it loaded the model
         own = {}
-        for one in wrappers:
-            names = re.compile(re.escape(one.name) + counted)
+        for one, known_as in wrappers:
+            names = re.compile(f"({'|'.join(map(re.escape, known_as))}){counted}")
             of_keras1 = re.compile(f"(for|back)ward_{re.escape(one.forward.name)}{counted}_[WUb].*")
             own[id(one)] = [
                 array
@@ -106,15 +107,18 @@ def _by_name(layer: Layer, arrays: Sequence[StoredArray]) -> Named:
                 if any(map(names.fullmatch, array.path.split("/")[:-1]))
                 or of_keras1.fullmatch(array.path)
             ]
-        if all(len(gates_together(own[id(one)])) == sum(_counts(one, {})) for one in wrappers):
+        if all(len(gates_together(own[id(one)])) == sum(_counts(one, {})) for one, _ in wrappers):
             return own
     return {}
 
 
-def _wrappers(layer: Layer) -> list[Bidirectional]:
+def _wrappers(layer: Layer, around: Names = ()) -> list[tuple[Bidirectional, Names]]:
+    """Returns every Bidirectional inside and its names: a TimeDistributed lends it its own."""
+    names = (*around, layer.name)
     if isinstance(layer, Bidirectional):
-        return [layer]
-    return [one for inner in _inside(layer) for one in _wrappers(inner)]
+        return [(layer, names)]
+    lent = names if isinstance(layer, TimeDistributed) else ()
+    return [found for inner in _inside(layer) for found in _wrappers(inner, lent)]
 
 
 def _inside(layer: Layer) -> Sequence[Layer]:

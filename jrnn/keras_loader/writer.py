@@ -73,6 +73,11 @@ class Writer:
         """Whether Bidirectional flips axis 1 back even where, with time_major, it is the batch."""
         return self.version < (2, 4, 0)
 
+    @property
+    def numbers_all_calls(self) -> bool:
+        """Whether calls count from the first in any model, not from the first in their own."""
+        return (3, 0, 0) <= self.version < (3, 2, 0)
+
     def masked_start(self, unroll: bool) -> Literal["zeros", "state"]:
         """Returns what masked steps put out before any step has counted: "zeros" or "state"."""
         if unroll or self.tf:
@@ -115,7 +120,7 @@ class Writer:
     @property
     def mask_leaves_relu(self) -> bool:
         """Whether the ReLU layer passes the mask; the other activations as layers always do."""
-        return not self.tf or self.version >= (2, 4, 0)
+        return not self.tf or self.version >= (2, 5, 0)
 
     @property
     def softmax_mask_rule(self) -> Literal["none", "add", "zero"]:

@@ -53,13 +53,18 @@ class Softmax(Layer):
         """Returns the shares."""
         x, mask = inputs[0], masks[0]
         if mask is None or self.mask_rule == "none":
-            return Result((jax.nn.softmax(x, axis=self.axis),), (mask,))
+            return Result((self._shares(x),), (mask,))
         if jnp.broadcast_shapes(mask.shape, x.shape) != x.shape:
             raise ValueError(f"the mask has shape {mask.shape}, which does not fit {x.shape}")
         lowest = -3e4 if x.dtype == jnp.float16 else -1e9
         if self.mask_rule == "add":
-            shares = jax.nn.softmax(x + jnp.where(mask, 0, lowest).astype(x.dtype), axis=self.axis)
+            shares = self._shares(x + jnp.where(mask, 0, lowest).astype(x.dtype))
         else:
-            shares = jax.nn.softmax(jnp.where(mask, x, lowest), axis=self.axis)
-            shares = jnp.where(mask, shares, 0)
+            shares = jnp.where(mask, self._shares(jnp.where(mask, x, lowest)), 0)
         return Result((shares,), (mask,))
+
+    def _shares(self, x: jax.Array) -> jax.Array:
+        if len(self.axis) == 1:
+            return jax.nn.softmax(x, axis=self.axis)
+        # As Keras does: what float32 drops beside -1e9 leaves shares of one where all are masked.
+        return jnp.exp(x - jax.nn.logsumexp(x, axis=self.axis, keepdims=True))
