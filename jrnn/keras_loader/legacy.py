@@ -61,10 +61,19 @@ def _directions(
     folders = zip(*(path[:-1] for path in paths), strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda names: len(set(names)) == 1, folders))
     heads = [path[shared] for path in paths]
-    forward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("forward")]
-    backward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("backward")]
-    if forward and backward and len(forward) + len(backward) == len(arrays):
-        return forward, backward
+    ahead, behind = layer.forward.name, layer.backward.name
+    for marks, first, second in (
+        (heads, f"forward_{ahead}", f"backward_{behind}"),
+        (heads, ahead, behind),  # Keras 3 writes them in full, a custom backward layer's as it is
+        ([head.split("_")[0] for head in heads], "forward", "backward"),
+    ):
+        forward = [array for array, mark in zip(arrays, marks, strict=True) if mark == first]
+        backward = [array for array, mark in zip(arrays, marks, strict=True) if mark == second]
+        if forward and backward and len(forward) + len(backward) == len(arrays):
+            return forward, backward
+    if layer.backward.trainable and not layer.forward.trainable:
+        middle = sum(_counts(layer.backward, {}))
+        return arrays[middle:], arrays[:middle]
     middle = sum(_counts(layer.forward, {}))
     first, second = arrays[:middle], arrays[middle:]
     if first and second and _counter(first[0]) > _counter(second[0]):

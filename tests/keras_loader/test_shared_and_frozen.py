@@ -100,6 +100,36 @@ def test_a_frozen_wrapper_in_a_nested_model():
     assert holds(params["b2"].backward, own["b2", "backward"])
 
 
+@pytest.mark.parametrize("frozen", [None, "forward", "backward"])
+@pytest.mark.parametrize(
+    ("names", "paths"),
+    [
+        (("forward_p", "q"), ("forward_p/", "q/")),  # Keras 3
+        (("forward_backward_p", "forward_q"), ("forward_backward_p/", "forward_q/")),
+        (("backward_p", "forward_q"), ("forward_backward_p/", "backward_forward_q/")),  # tf.keras
+        (("forward_p", "q"), ("", "")),
+    ],
+)
+def test_a_backward_layer_of_any_name(names, paths, frozen):
+    sides = dict(zip(("forward", "backward"), names, strict=True))
+    layers = {
+        side: lstm(name, trainable=side != frozen, go_backwards=side == "backward")
+        for side, name in sides.items()
+    }
+    config = entry(
+        "Bidirectional", name="b", layer=layers["forward"], backward_layer=layers["backward"]
+    )
+    own = {
+        side: arrays_of("LSTM", 3, 5, prefix=f"b/{path}cell/", seed=k)
+        for k, (side, path) in enumerate(zip(sides, paths, strict=True))
+    }
+    order = sorted(own, key=lambda side: (side == frozen, side == "backward"))
+    listed = [array for side in order for array in own[side]]
+    params = build_params(model_of(config, writer=KERAS3), legacy(b=listed))["b"]
+    assert holds(params.forward, own["forward"])
+    assert holds(params.backward, own["backward"])
+
+
 def gates_of(name, kind, features, units, *, seed):
     """A layer's arrays as Keras 1 lists them, a kernel, recurrent kernel and bias for each gate."""
     letters = {"GRU": "zrh", "LSTM": "icfo"}[kind]
