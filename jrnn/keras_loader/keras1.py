@@ -1,6 +1,8 @@
 """Keras 1 stored each gate's arrays apart; this joins them as later versions pack them."""
 
 import dataclasses
+import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,3 +56,21 @@ def packed(layer: str, arrays: Sequence[StoredArray], wanted: int) -> Sequence:
             )
         joined.append(JoinedArray(parts))
     return joined
+
+
+def gates_together(arrays: Sequence[StoredArray]) -> list[tuple[StoredArray, ...]]:
+    """Returns the arrays one by one, but all of a layer's gates as one and two blanks behind it.
+
+    Thus every layer has as many as its kernel, recurrent kernel and bias are later.
+    """
+    pieces: list[tuple[StoredArray, ...]] = []
+    for layer, group in itertools.groupby(arrays, _layer_of_gate):
+        own = tuple(group)
+        pieces += [(array,) for array in own] if layer is None else [own, (), ()]
+    return pieces
+
+
+def _layer_of_gate(array: StoredArray) -> str | None:
+    """Returns the name in front of "_W_i", "_U_i", "_b_i" and so on; None of other arrays."""
+    found = re.fullmatch(r"(.*)_[WUb]_[a-z](:\d+)?", array.path)
+    return None if found is None else found[1]

@@ -214,6 +214,7 @@ LAYERS: dict[str, Callable[[Config], Layer]] = {
     "RepeatVector": _repeat_vector,
     "Reshape": _reshape,
     "SimpleRNN": _recurrent(simple_rnn_cell),
+    "TimeDistributedDense": _dense,
     **MERGE_LAYERS,
     **NOISE_LAYERS,
     **SPATIAL_LAYERS,

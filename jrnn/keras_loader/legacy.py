@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
+import jax
 
-from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, own_arrays, quoted
+from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, quoted
 from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.keras1 import gates_together
 from jrnn.keras_loader.more_arrays import frozen_arrays
 from jrnn.keras_loader.read import LegacyWeights, StoredArray
 from jrnn.layers.bidirectional import BidirectionalParams
@@ -16,11 +17,26 @@ from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
-from jrnn.model.operation import Operation
-from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.recurrent import Bidirectional
 from jrnn.model.stacked import StackedRecurrent
 
-Share = tuple[Layer, int | None]  # a layer, and how many of its arrays come next, if known
+Names = tuple[str, ...]
+Pieces = Iterator[tuple[StoredArray, ...]]
+
+
+class Known(NamedTuple):
+    """What is known of a list of arrays before they are told apart by their order.
+
+    Attributes:
+        own: The arrays of every Bidirectional by its id, if their paths tell them.
+        custom: How many arrays each of the caller's layers has.
+    """
+
+    own: Mapping[int, Sequence[StoredArray]]
+    custom: int = 0
+
+
+_NOTHING = Known({})
 
 
 def from_layers(model: Model, weights: LegacyWeights) -> dict[str, Any]:
@@ -77,13 +93,21 @@ def _directions(
     folders = zip(*(path[:-1] for path in paths), strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda names: len(set(names)) == 1, folders))
     heads = [path[shared] for path in paths]
-    forward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("forward")]
-    backward = [a for a, head in zip(arrays, heads, strict=True) if head.startswith("backward")]
-    if forward and backward and len(forward) + len(backward) == len(arrays):
-        return forward, backward
-    middle = _count(layer.forward)
-    if middle is None:
-        middle = len(arrays) // 2
+    ahead, behind = layer.forward.name, layer.backward.name
+    for marks, first, second in (
+        (heads, f"forward_{ahead}", f"backward_{behind}"),
+        (heads, ahead, behind),  # Keras 3 writes them in full, a custom backward layer's as it is
+        ([head.split("_")[0] for head in heads], "forward", "backward"),
+    ):
+        forward = [array for array, mark in zip(arrays, marks, strict=True) if mark == first]
+        backward = [array for array, mark in zip(arrays, marks, strict=True) if mark == second]
+        if forward and backward and len(forward) + len(backward) == len(arrays):
+            return forward, backward
+    custom = any(is_custom(one) for one in _leaves(layer))
+    if layer.backward.trainable and not layer.forward.trainable:
+        middle = len(arrays) // 2 if custom else sum(_counts(layer.backward, _NOTHING))
+        return arrays[middle:], arrays[:middle]
+    middle = len(arrays) // 2 if custom else sum(_counts(layer.forward, _NOTHING))
     first, second = arrays[:middle], arrays[middle:]
     if first and second and _counter(first[0]) > _counter(second[0]):
         return second, first  # Keras 2.0 counts "kernel:0", "kernel_1:0"; forward is made first
@@ -97,162 +121,129 @@ def _counter(array: StoredArray) -> int:
 
 def _from_nested(layer: Model | StackedRecurrent, arrays: Sequence[StoredArray]) -> Any:
     """One list for many owners: all that is trained, however deep it is, then what is frozen."""
-    trained, frozen = _owners(layer)
-    own: dict[int, list[StoredArray]] = {}
-    rest = list(arrays)
-    for owner, count in _counted(layer, trained + frozen, len(arrays)):
-        own[id(owner)] = own.get(id(owner), []) + rest[:count]
-        rest = rest[count:]
-    if rest:
+    known = Known(_by_name(layer, arrays))
+    gone = {id(array) for own in known.own.values() for array in own}
+    pieces = gates_together([array for array in arrays if id(array) not in gone])
+    known = known._replace(custom=_count_custom(layer, known, len(pieces)))
+    trained, frozen = _counts(layer, known)
+    if len(pieces) > trained + frozen:
+        rest = [array for piece in pieces[trained + frozen :] for array in piece]
         raise KerasFileError(f"layer {layer.name!r}: arrays are left over: {listed(rest)}")
-    return _placed(layer, own)
+    return _placed(layer, iter(pieces[:trained]), iter(pieces[trained:]), known)
 
 
-def _counted(layer: Layer, shares: list[Share], total: int) -> list[tuple[Layer, int]]:
-    """Returns shares with all counts: layers of the caller's, if of one class, have equal ones."""
-    open_ones = [owner for owner, count in shares if count is None]
-    rest = total - sum(count or 0 for _, count in shares)
-    each = rest // len(open_ones) if open_ones else 0
-    if rest < 0 or len({one.kind for one in open_ones}) > 1 or each * len(open_ones) < rest:
-        if not open_ones:  # told by whoever misses or is left with an array
-            return [(owner, count or 0) for owner, count in shares]
-        kinds = quoted(dict.fromkeys(one.kind for one in open_ones))
+def _count_custom(layer: Layer, known: Known, pieces: int) -> int:
+    """Returns how many arrays each of the caller's layers has: if of one class, equally many."""
+    custom = [one for one in _leaves(layer) if is_custom(one)]
+    rest = pieces - sum(_counts(layer, known))
+    if not custom or rest < 0:  # told by whoever misses or is left with an array
+        return 0
+    if len({one.kind for one in custom}) > 1 or rest % len(custom):
+        kinds = quoted(dict.fromkeys(one.kind for one in custom))
         raise KerasFileError(
-            f"layer {layer.name!r}: the file does not say which of its {total} arrays belong to "
+            f"layer {layer.name!r}: the file does not say which of its {pieces} arrays belong to "
             f"{kinds}; save the model in the .keras format"
         )
-    return [(owner, each if count is None else count) for owner, count in shares]
+    return rest // len(custom)
 
 
-def _owners(layer: Layer) -> tuple[list[Share], list[Share]]:
-    """Returns whose arrays stand in a layer's list: first what is trained, then the others."""
-    if isinstance(layer, Model | StackedRecurrent):
-        inside = layer.layers if isinstance(layer, Model) else layer.cells
-        parts = [_owners(inner) for inner in inside]
-    elif isinstance(layer, TimeDistributed):
-        parts = [_owners(layer.layer)]
-    else:
-        _check_frozen(layer)
-        statistics = frozen_arrays(layer)
-        count = _count(layer)
-        trained_count = None if count is None else count - statistics
-        parts = [([(layer, trained_count)], [(layer, statistics)])]
-    trained = [share for part in parts for share in part[0]]
-    frozen = [share for part in parts for share in part[1]]
-    return (trained, frozen) if layer.trainable else ([], trained + frozen)
+def _leaves(layer: Layer) -> list[Layer]:
+    inside = _inside(layer)
+    return [leaf for one in inside for leaf in _leaves(one)] if inside else [layer]
 
 
-def _check_frozen(layer: Layer) -> None:
-    """Two directions stand in the list as one: they must be trained or frozen as a whole."""
-    for one in (layer.forward, layer.backward) if isinstance(layer, Bidirectional) else ():
-        cells = one.cells if isinstance(one, StackedRecurrent) else ()
-        if len({cell.trainable for cell in cells}) > 1:
-            raise KerasFileError(
-                f"layer {layer.name!r}: some of its cells are frozen, and where their arrays stand "
-                "in a model inside a model cannot be told; save it with all of them trainable"
-            )
+def _by_name(layer: Layer, arrays: Sequence[StoredArray]) -> Mapping[int, Sequence[StoredArray]]:
+    """Finds the arrays of every Bidirectional inside by its name in their paths, or of none.
+
+    Keras before 3 does not write down that one of two directions is frozen, and what stands first
+    in the list then cannot be told from the config.
+    """
+    wrappers = _wrappers(layer)
+    for counted in ("", r"_\d+"):  # Keras counts on where a name was taken when it loaded the model
+        own = {}
+        for one, known_as in wrappers:
+            names = re.compile(f"({'|'.join(map(re.escape, known_as))}){counted}")
+            of_keras1 = re.compile(f"(for|back)ward_{re.escape(one.forward.name)}{counted}_[WUb].*")
+            own[id(one)] = [
+                array
+                for array in arrays
+                if any(map(names.fullmatch, array.path.split("/")[:-1]))
+                or of_keras1.fullmatch(array.path)
+            ]
+        if all(
+            len(gates_together(own[id(one)])) == sum(_counts(one, _NOTHING)) for one, _ in wrappers
+        ):
+            return own
+    return {}
 
 
-def _placed(layer: Layer, own: Mapping[int, Sequence[StoredArray]]) -> Any:
-    if isinstance(layer, Model):
-        return {inner.name: _placed(inner, own) for inner in layer.layers if has_arrays(inner)}
-    if isinstance(layer, StackedRecurrent):
-        return tuple(_placed(cell, own) for cell in layer.cells)
+def _wrappers(layer: Layer, around: Names = ()) -> list[tuple[Bidirectional, Names]]:
+    """Returns every Bidirectional inside and its names: a TimeDistributed lends it its own."""
+    names = (*around, layer.name)
+    if isinstance(layer, Bidirectional):
+        return [(layer, names)]
+    lent = names if isinstance(layer, TimeDistributed) else ()
+    return [found for inner in _inside(layer) for found in _wrappers(inner, lent)]
+
+
+def _inside(layer: Layer) -> Sequence[Layer]:
+    """Returns the layers or cells whose arrays make up a layer's."""
+    if isinstance(layer, Bidirectional):
+        return layer.forward, layer.backward
     if isinstance(layer, TimeDistributed):
-        return _placed(layer.layer, own)
-    return _from_list(layer, own[id(layer)])
+        return (layer.layer,)
+    if isinstance(layer, Model | StackedRecurrent):
+        return layer.layers if isinstance(layer, Model) else layer.cells
+    return ()
 
 
-def _count(layer: Layer) -> int | None:
-    """Returns how many arrays a layer has; None where the caller alone knows."""
-    if isinstance(layer, Bidirectional):
-        return _sum([layer.forward, layer.backward])
-    if isinstance(layer, StackedRecurrent):
-        return _sum(layer.cells)
+def _counts(layer: Layer, known: Known) -> tuple[int, int]:
+    """Returns how many arrays of the list are a layer's and trained, and how many are frozen."""
+    if id(layer) in known.own:
+        return 0, 0
+    trained, frozen = _counts_inside(layer, known)
+    return (trained, frozen) if layer.trainable else (0, trained + frozen)
+
+
+def _counts_inside(layer: Layer, known: Known) -> tuple[int, int]:
+    inside = _inside(layer)
     if is_custom(layer):
-        return None
-    return len(expected_arrays(layer)[1])
+        return known.custom, 0
+    if not inside:
+        frozen = frozen_arrays(layer)
+        return len(expected_arrays(layer)[1]) - frozen, frozen
+    counts = [_counts(one, known) for one in inside]
+    return sum(trained for trained, _ in counts), sum(frozen for _, frozen in counts)
 
 
-def _sum(layers: Sequence[Layer]) -> int | None:
-    counts = [_count(layer) for layer in layers]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
-
-
-class _Named(NamedTuple):
-    """One array that is written."""
-
-    path: str
-    array: np.ndarray
-    owner: int
-    is_statistic: bool
-
-
-def to_layers(model: Model, params: Mapping[str, Any]) -> dict[str, list[tuple[str, np.ndarray]]]:
-    """Returns the named arrays of every layer: ``from_layers`` undone.
-
-    The layers must be in the order in which Keras 3 holds them.
-
-    Raises:
-        ValueError: If Keras 3 would not read a layer's arrays, or in another order.
-    """
-    lists = {}
-    for layer in model.layers:
-        if not isinstance(layer, Operation):
-            arrays = _to_list(layer, params[layer.name]) if has_arrays(layer) else []
-            lists[layer.name] = [(named.path, named.array) for named in arrays]
-    return lists
-
-
-def _to_list(layer: Layer, params: Any) -> list[_Named]:
-    """Returns the arrays as a Keras 3 that has just made the model from its config has them.
-
-    There only statistics are known to be frozen. What a model held when it was saved is told by
-    ``_owners``; where the two orders differ, Keras gives arrays to the wrong layers.
-    """
-    found = list(_walk(layer, params, layer.name))
-    if layer.trainable:
-        found.sort(key=lambda named: named.is_statistic)
-    if any(named.array.dtype.name == "bfloat16" for named in found):
-        raise ValueError(
-            f"layer {layer.name!r} ({layer.kind}): Keras 3 cannot read bfloat16 from a .h5 file; "
-            "save as .keras"
-        )
-    inner = layer
-    while isinstance(inner, TimeDistributed):
-        inner = inner.layer
-    if isinstance(inner, Model | StackedRecurrent):
-        trained, frozen = _owners(inner)
-        wanted = [id(owner) for owner, count in trained + frozen for _ in range(count or 0)]
-        if [named.owner for named in found] != wanted:
-            raise ValueError(
-                f"layer {layer.name!r} ({layer.kind}): some layers in it are frozen, and of a .h5 "
-                "file Keras 3 gives their arrays to the wrong ones; save as .keras, or make them "
-                "trainable"
-            )
-    return found
-
-
-def _walk(layer: Layer, params: Any, path: str) -> Iterator[_Named]:
-    """Yields the arrays layer by layer, each at a path of its own."""
+def _placed(layer: Layer, trained: Pieces, frozen: Pieces, known: Known) -> Any:
+    """Returns a layer's parameters, made of what comes next in both parts of the list."""
+    if id(layer) in known.own:
+        return _from_list(layer, known.own[id(layer)])
+    counts = _counts_inside(layer, known)
+    if not layer.trainable:
+        trained, frozen = (iter(list(itertools.islice(frozen, count))) for count in counts)
+    if isinstance(layer, Model):
+        inside = [one for one in layer.layers if has_arrays(one)]
+        return {one.name: _placed(one, trained, frozen, known) for one in inside}
+    parts = [_placed(one, trained, frozen, known) for one in _inside(layer)]
     if isinstance(layer, Bidirectional):
-        ways = {"forward": (layer.forward, params[0]), "backward": (layer.backward, params[1])}
-        for way, (one, own) in ways.items():
-            inside = f"{path}/{way}_{one.name.removeprefix(way + '_')}"
-            yield from (named._replace(owner=id(layer)) for named in _walk(one, own, inside))
-    elif isinstance(layer, TimeDistributed):
-        yield from _walk(layer.layer, params, f"{path}/{layer.layer.name}")
-    elif isinstance(layer, Model):
-        for inner in layer.layers:
-            if has_arrays(inner):
-                yield from _walk(inner, params[inner.name], f"{path}/{inner.name}")
-    elif isinstance(layer, StackedRecurrent):
-        for k, (cell, own) in enumerate(zip(layer.cells, params, strict=True)):
-            yield from _walk(cell, own, f"{path}/{k}_{cell.name}")
-    else:
-        inside = f"{path}/cell" if isinstance(layer, Recurrent) else path
-        arrays = own_arrays(layer, params)
-        statistics = len(arrays) - frozen_arrays(layer)
-        for k, (name, array) in enumerate(arrays.items()):
-            yield _Named(f"{inside}/{name}", array, id(layer), k >= statistics)
+        _check_sides(layer, *parts)
+        return BidirectionalParams(*parts)
+    if isinstance(layer, StackedRecurrent):
+        return tuple(parts)
+    if isinstance(layer, TimeDistributed):
+        return parts[0]
+    own = [*itertools.islice(trained, counts[0]), *itertools.islice(frozen, counts[1])]
+    return fill(layer, [array for piece in own for array in piece])
+
+
+def _check_sides(layer: Bidirectional, forward: Any, backward: Any) -> None:
+    """Refuses arrays whose paths say that they are the other direction's."""
+    for params, other in ((forward, "backward"), (backward, "forward")):
+        paths = [array.path for array in jax.tree.leaves(params)]
+        if any(name.startswith(other) for path in paths for name in path.split("/")[:-1]):
+            raise KerasFileError(
+                f"layer {layer.name!r}: one of its directions is frozen, and which of the arrays "
+                f"{quoted(paths)} are whose cannot be told; save the model with both trainable"
+            )

@@ -34,7 +34,7 @@ def parse_multi_head_attention(config: Config) -> MultiHeadAttention:
         dropout=rate(config, "dropout"),
         uses_masks=config.writer.mask_enters_multi_head,
         removes_masks=config.writer.mask_ends_at_multi_head,
-        zeroes_masked=config.writer.softmax_zeroes_masked,
+        zeroes_masked=config.writer.softmax_mask_rule == "zero",
     )
 
 

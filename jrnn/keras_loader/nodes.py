@@ -1,16 +1,19 @@
 """The calls between layers, as Keras 1 and 2 write them (lists) and as Keras 3 does (objects)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jrnn.keras_loader.config import Config
+from jrnn.model.attention import Attention
 from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import OPERATIONS, TENSOR, Operation, Slice
 
 CAST_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64")
+ATTENTION = ("AdditiveAttention", "Attention")
+CAUSAL = "use_causal_mask"  # an option of the call; of the layer, "causal", in older tf.keras
 NESTED = ("Functional", "Model", "Sequential")
 
 # What MultiHeadAttention is called on: tensors in this order or by name, masks, and options.
@@ -38,6 +41,32 @@ class NodeReader:
             name: int(kind in ("Functional", "Model") or (kind == "Sequential" and not self.keras3))
             for name, kind in kinds.items()
         }
+        self.own_number = self._own_numbers(entries) if config.writer.numbers_all_calls else {}
+
+    def _own_numbers(self, entries: list) -> dict[tuple[str, int], int]:
+        """Returns the numbers in this model of calls that are numbered over all models.
+
+        The calls of one layer stand in order, and each is an output or used by another.
+        """
+        used: dict[str, set[int]] = {}
+        for entry in entries:
+            for item in _histories(entry.get("inbound_nodes")):
+                ref = self._ref(self.config, item)
+                used.setdefault(ref.layer, set()).add(ref.node)
+        ends = {(ref.layer, ref.node) for ref in self.ends("output_layers")[0]}
+        own: dict[tuple[str, int], int] = {}
+        for entry in entries:
+            name, calls = Config(entry, self.config.writer).name, entry.get("inbound_nodes")
+            numbers = list(range(len(calls) if isinstance(calls, list) else 0))
+            inner = [number for number in numbers if (name, number) not in ends]
+            found = sorted(used.get(name, ()))
+            if not numbers or set(inner) <= set(found) <= set(numbers):
+                continue
+            numbers = numbers if len(numbers) == len(found) else inner
+            if len(numbers) != len(found):
+                raise self.config.error(f"which calls of {name!r:.80} it uses cannot be told")
+            own |= {(name, number): k for number, k in zip(found, numbers, strict=True)}
+        return own
 
     def nodes(self, config: Config, parse: Callable[[Config], Layer]) -> list[Node]:
         """Returns every call of one layer, at least one."""
@@ -49,6 +78,8 @@ class NodeReader:
         layer = parse(config)
         if isinstance(layer, MultiHeadAttention):
             return [self._attending(config, layer, k, call) for k, call in enumerate(calls)]
+        if isinstance(layer, Attention):
+            layer = dataclasses.replace(layer, causal=layer.causal or _is_causal(config, calls))
         read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
         return [Node(layer, index, *read(config, call)) for index, call in enumerate(calls)]
 
@@ -78,7 +109,8 @@ class NodeReader:
 
     def _source(self, config: Config, item: Any) -> Ref:
         ref = self._ref(config, item)
-        return ref._replace(node=ref.node - self.first_call.get(ref.layer, 0))
+        own = ref.node - self.first_call.get(ref.layer, 0)
+        return ref._replace(node=self.own_number.get((ref.layer, ref.node), own))
 
     def _ref(self, config: Config, item: Any) -> Ref:
         if not (
@@ -130,6 +162,8 @@ class NodeReader:
         masks: list[Ref | None] = []
         for key, value in kwargs.items():
             if value is None or value is False or value == []:
+                continue
+            if key == CAUSAL and config.kind in ATTENTION:
                 continue
             if key not in ("initial_state", "mask"):
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
@@ -239,6 +273,36 @@ def _constant(config: Config, value: Any) -> Any:
         if all(end is None or type(end) is int for end in ends):
             return Slice(*ends)
     raise config.error(f"it is called with {value!r:.80}, which jrnn does not know")
+
+
+def _is_causal(config: Config, calls: list) -> bool:
+    """Returns whether the calls of an attention layer are causal, which must be all or none."""
+    found = [CAUSAL in keywords for keywords in map(_true_keywords, calls)]
+    if any(found) != all(found):
+        raise config.error(f"it is called with and without {CAUSAL}")
+    return any(found)
+
+
+def _true_keywords(value: Any) -> set[str]:
+    """Returns the keywords of a call that are true."""
+    if isinstance(value, list):
+        return {key for item in value for key in _true_keywords(item)}
+    keywords = value.get("kwargs", value) if isinstance(value, dict) else {}
+    return (
+        {key for key, one in keywords.items() if one is True}
+        if isinstance(keywords, dict)
+        else set()
+    )
+
+
+def _histories(value: Any) -> Iterator[Any]:
+    """Yields where each tensor among the arguments of calls comes from."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        inner = value.get("config")
+        yield inner.get("keras_history") if isinstance(inner, dict) else None
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _histories(one)
 
 
 def _is_ref(value: Any) -> bool:

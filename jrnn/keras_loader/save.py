@@ -9,13 +9,13 @@ from jrnn.keras_loader.arrays import has_arrays
 from jrnn.keras_loader.build import check_together
 from jrnn.keras_loader.classes import is_chain
 from jrnn.keras_loader.graph_order import in_keras_order
-from jrnn.keras_loader.legacy import to_layers
-from jrnn.keras_loader.objects import to_objects
 from jrnn.keras_loader.save_check import BACKENDS, KERAS_VERSION, check_same, with_layers
 from jrnn.keras_loader.whole_file import written_whole
 from jrnn.keras_loader.write import write_layers, write_objects, write_zip
 from jrnn.keras_loader.write_config import model_entry
+from jrnn.keras_loader.write_legacy import to_layers
 from jrnn.keras_loader.write_masks import with_masks_by_keyword
+from jrnn.keras_loader.write_objects import to_objects
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer

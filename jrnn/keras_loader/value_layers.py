@@ -31,7 +31,8 @@ def _relu(config: Config) -> ActivationLayer:
     if config.get("max_value") is not None:
         options["max_value"] = config.number("max_value", default=0.0)
     bound = BoundActivation(activations.relu, tuple(options.items()))
-    return ActivationLayer(**config.base(), activation=bound)
+    passes = config.writer.mask_leaves_relu
+    return ActivationLayer(**config.base(), activation=bound, passes_mask=passes)
 
 
 def _one_parameter(name: str, default: float, *keys: str) -> Callable[[Config], ActivationLayer]:
@@ -51,7 +52,7 @@ def _softmax(config: Config) -> Softmax:
     return Softmax(
         **config.base(),
         axis=axes(config, "axis", -1),
-        zeroes_masked=config.writer.softmax_zeroes_masked,
+        mask_rule=config.writer.softmax_mask_rule,
     )
 
 

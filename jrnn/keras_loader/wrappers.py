@@ -36,8 +36,6 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
             raise config.error(f"{option} differs between its two directions")
     if forward.go_backwards == backward.go_backwards:
         raise config.error("both its directions have the same go_backwards")
-    if forward.time_major and forward.return_sequences and writer.version < (2, 4, 0):
-        raise config.error("with time_major, TF before 2.3 flipped its batch; set it to false")
     if writer.bidirectional_zeroes_masked:
         forward, backward = _zeroing(forward, writer), _zeroing(backward, writer)
     merge = config.get("merge_mode", default="concat")
@@ -50,7 +48,13 @@ def parse_bidirectional(config: Config, parse: ParseInner) -> Bidirectional:
     if writer.major == 2 and not writer.tf:  # there the wrapper alone is called, as a layer is
         options["activity_regularizer"] = forward.activity_regularizer
         forward, backward = _uncounted(forward), _uncounted(backward)
-    return Bidirectional(**options, forward=forward, backward=backward, merge=merge)
+    return Bidirectional(
+        **options,
+        forward=forward,
+        backward=backward,
+        merge=merge,
+        flips_batch=forward.time_major and writer.flips_axis_1,
+    )
 
 
 def _uncounted(layer: Any) -> Any:

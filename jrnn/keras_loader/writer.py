@@ -84,13 +84,23 @@ class Writer:
         """Whether Bidirectional(return_sequences=True) puts out zeros at masked steps."""
         return self.major >= 3 or self.tf
 
+    @property
+    def flips_axis_1(self) -> bool:
+        """Whether Bidirectional flips axis 1 back even where, with time_major, it is the batch."""
+        return self.version < (2, 4, 0)
+
+    @property
+    def numbers_all_calls(self) -> bool:
+        """Whether calls count from the first in any model, not from the first in their own."""
+        return (3, 0, 0) <= self.version < (3, 2, 0)
+
     def masked_start(self, unroll: bool) -> Literal["zeros", "state"]:
         """Returns what masked steps put out before any step has counted: "zeros" or "state"."""
         if unroll or self.tf:
             return "zeros"
         if self.major >= 3:
             return "state" if self.backend in ("jax", "numpy") else "zeros"
-        return "state" if self.version < (2, 3, 0) and self.backend != "theano" else "zeros"
+        return "state" if self.version < (2, 2, 5) and self.backend != "theano" else "zeros"
 
     def zeroes_mirrored_steps(self, unroll: bool, go_backwards: bool) -> bool:
         """Whether zeros at masked steps are put in before the output is reversed to match."""
@@ -134,9 +144,16 @@ class Writer:
         return self.version >= (3, 8, 0)
 
     @property
-    def softmax_zeroes_masked(self) -> bool:
-        """Whether the Softmax layer gives nothing to what is masked where everything is."""
-        return self.version >= (3, 10, 0)
+    def mask_leaves_relu(self) -> bool:
+        """Whether the ReLU layer passes the mask; the other activations as layers always do."""
+        return not self.tf or self.version >= (2, 5, 0)
+
+    @property
+    def softmax_mask_rule(self) -> Literal["none", "add", "zero"]:
+        """What the Softmax layer does with masked elements: nothing, make them small or zero."""
+        if self.version < (2, 4, 0) or (self.major < 3 and not self.tf):
+            return "none"
+        return "zero" if self.version >= (3, 10, 0) else "add"
 
     @property
     def divides_activity(self) -> bool:

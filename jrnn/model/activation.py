@@ -1,7 +1,7 @@
 """Activations with parameters, or with options of their own."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,26 +37,34 @@ class PReLU(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Softmax(Layer):
-    """Shares that add up to one; what is masked has none.
+    """Shares that add up to one; the mask, which broadcasts against the input, passes through.
 
     Attributes:
         axis: The axes that one sum runs over.
-        zeroes_masked: Whether masked elements are zero even where all are masked; otherwise they
-            share equally there.
+        mask_rule: "none": masked elements count as all others do. "add": they are made very small
+            before, thus share by their own sizes where all are masked. "zero": they are made very
+            small, and zero in the end.
     """
 
     axis: tuple[int, ...] = (-1,)
-    zeroes_masked: bool = True
+    mask_rule: Literal["none", "add", "zero"] = "zero"
 
     def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns the shares; the mask, which broadcasts against the input, passes through."""
+        """Returns the shares."""
         x, mask = inputs[0], masks[0]
-        if mask is None:
-            return Result((jax.nn.softmax(x, axis=self.axis),), (None,))
+        if mask is None or self.mask_rule == "none":
+            return Result((self._shares(x),), (mask,))
         if jnp.broadcast_shapes(mask.shape, x.shape) != x.shape:
             raise ValueError(f"the mask has shape {mask.shape}, which does not fit {x.shape}")
         lowest = -3e4 if x.dtype == jnp.float16 else -1e9
-        shares = jax.nn.softmax(jnp.where(mask, x, lowest), axis=self.axis)
-        if self.zeroes_masked:
-            shares = jnp.where(mask, shares, 0)
+        if self.mask_rule == "add":
+            shares = self._shares(x + jnp.where(mask, 0, lowest).astype(x.dtype))
+        else:
+            shares = jnp.where(mask, self._shares(jnp.where(mask, x, lowest)), 0)
         return Result((shares,), (mask,))
+
+    def _shares(self, x: jax.Array) -> jax.Array:
+        if len(self.axis) == 1:
+            return jax.nn.softmax(x, axis=self.axis)
+        # As Keras does: what float32 drops beside -1e9 leaves shares of one where all are masked.
+        return jnp.exp(x - jax.nn.logsumexp(x, axis=self.axis, keepdims=True))

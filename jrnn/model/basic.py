@@ -73,13 +73,20 @@ class Masking(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ActivationLayer(Layer):
-    """An activation alone."""
+    """An activation alone.
+
+    Attributes:
+        activation: The activation.
+        passes_mask: Whether the mask passes through.
+    """
 
     activation: Activation | str
+    passes_mask: bool = True
 
     def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns ``activation(x)``; the mask passes through."""
-        return Result((activations.get(self.activation)(inputs[0]),), (masks[0],))
+        """Returns ``activation(x)``."""
+        mask = masks[0] if self.passes_mask else None
+        return Result((activations.get(self.activation)(inputs[0]),), (mask,))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

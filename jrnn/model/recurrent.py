@@ -56,7 +56,7 @@ class Recurrent(OneCell):
         time_major: Whether time is the first axis.
         zero_output_for_mask: Whether masked steps put out zeros, or else repeat.
         masked_start: What masked steps repeat before any step has counted: "zeros", or the
-            initial hidden "state" (Keras to 2.2 on TensorFlow, Keras 3 on JAX).
+            initial hidden "state" (Keras to 2.2.4 on TensorFlow, Keras 3 on JAX).
         zeroes_mirrored_steps: Whether zeros stand at the mirror images of the masked steps, and
             masked steps repeat: Keras on TensorFlow and torch, unrolled and going backwards.
         dropout_each_step: Whether what the input drops is drawn anew at each step, in place of
@@ -172,11 +172,14 @@ class Bidirectional(Layer):
         forward: The layer named ``layer`` in Keras.
         backward: The layer whose output sequence is flipped before the merge.
         merge: "concat", "sum", "mul", "ave", or None for both outputs.
+        flips_batch: Whether the batch is flipped in place of the time, as TF before 2.3 did
+            with ``time_major``.
     """
 
     forward: Recurrent
     backward: Recurrent
     merge: Literal["concat", "sum", "mul", "ave"] | None = "concat"
+    flips_batch: bool = False
 
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
@@ -208,7 +211,8 @@ class Bidirectional(Layer):
         )
         y_backward = backward.outputs[0]
         if self.backward.return_sequences:
-            y_backward = jnp.flip(y_backward, 0 if self.backward.time_major else 1)
+            time_axis = 0 if self.backward.time_major else 1
+            y_backward = jnp.flip(y_backward, 1 - time_axis if self.flips_batch else time_axis)
         merged = merge_function(self.merge)(forward.outputs[0], y_backward)
         ys = merged if isinstance(merged, tuple) else (merged,)
         outputs = (*ys, *forward.outputs[1:], *backward.outputs[1:])

@@ -21,7 +21,7 @@ class StackedRecurrent(Recurrent):
         reverse_states: Whether states come and go with the highest cell's first (Keras 2.0.9 to
             2.2.2).
         masked_repeats_lowest: Whether masked steps put out the lowest cell's state in place of
-            the highest one's (Keras 2.2.3 to 2.2.5 on TensorFlow: the first of all states).
+            the highest one's (Keras 2.2.3 and 2.2.4 on TensorFlow: the first of all states).
     """
 
     cells: tuple[OneCell, ...]

@@ -80,7 +80,7 @@ ORDERS = [
     ("2.0.9", True, False, False),
     ("2.2.2", True, False, False),
     ("2.2.3", False, True, True),
-    ("2.2.5", False, True, True),
+    ("2.2.5", False, True, False),
     ("2.3.1", False, True, False),
     ("2.2.4-tf", False, False, False),
     ("2.12.0", False, False, False),

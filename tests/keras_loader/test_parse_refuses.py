@@ -11,7 +11,8 @@ from tests.keras_entries import KERAS2, KERAS3, TF2, WRITERS, entry, sequential
 
 def layer(kind: str, **options) -> dict:
     """A layer of any kind with what it needs, and more."""
-    recurrent = kind in ("LSTM", "GRU", "SimpleRNN", "Dense", "CuDNNLSTM", "CuDNNGRU")
+    dense = ("Dense", "TimeDistributedDense")
+    recurrent = kind in ("LSTM", "GRU", "SimpleRNN", *dense, "CuDNNLSTM", "CuDNNGRU")
     wanted = {
         **({"units": 2} if recurrent else {}),
         **({"input_dim": 3, "output_dim": 2} if kind == "Embedding" else {}),

@@ -13,7 +13,7 @@ WRITER_TABLE = [
     ("2.0.0", False, HARD, False, "state", None),
     ("2.1.4", False, HARD, False, "state", None),
     ("2.2.4", False, HARD, False, "state", None),
-    ("2.2.5", False, HARD, False, "state", None),
+    ("2.2.5", False, HARD, False, "zeros", None),
     ("2.3.0", False, SIG, False, "zeros", None),
     ("2.3.1", False, SIG, False, "zeros", None),
     ("2.1.6-tf", True, HARD, False, "zeros", None),

@@ -1,0 +1,58 @@
+"""The arrays of a model in the layout of Keras 3: one group for each object, by its path."""
+
+import collections
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jrnn.keras_loader.arrays import has_arrays, own_arrays
+from jrnn.keras_loader.classes import class_of, snake_case
+from jrnn.keras_loader.layouts import NamedObject
+from jrnn.model.basic import TimeDistributed
+from jrnn.model.graph import Model
+from jrnn.model.layer import Layer
+from jrnn.model.operation import Operation
+from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.stacked import StackedRecurrent
+
+
+def to_objects(model: Model, params: Mapping[str, Any]) -> dict[str, NamedObject]:
+    """Returns what is stored at every path of the layout: ``from_objects`` undone.
+
+    The layers must be in the order in which Keras 3 holds them.
+    """
+    return dict(_model_objects(model, params, "layers"))
+
+
+def _model_objects(
+    model: Model, params: Mapping[str, Any], path: str
+) -> Iterator[tuple[str, NamedObject]]:
+    layers = [layer for layer in model.layers if not isinstance(layer, Operation)]
+    for layer, key in zip(layers, _keys(layers), strict=True):
+        if has_arrays(layer):
+            yield from _own_objects(layer, params[layer.name], f"{path}/{key}")
+
+
+def _keys(layers: Sequence[Layer]) -> Iterator[str]:
+    """Yields each layer's name in its container: its class, from the second on with a number."""
+    counts: collections.Counter[str] = collections.Counter()
+    for layer in layers:
+        name = snake_case(class_of(layer))
+        yield f"{name}_{counts[name]}" if counts[name] else name
+        counts[name] += 1
+
+
+def _own_objects(layer: Layer, params: Any, path: str) -> Iterator[tuple[str, NamedObject]]:
+    if isinstance(layer, Bidirectional):
+        yield from _own_objects(layer.forward, params[0], f"{path}/forward_layer")
+        yield from _own_objects(layer.backward, params[1], f"{path}/backward_layer")
+    elif isinstance(layer, TimeDistributed):
+        yield from _own_objects(layer.layer, params, f"{path}/layer")
+    elif isinstance(layer, Model):
+        yield from _model_objects(layer, params, f"{path}/layers")
+    elif isinstance(layer, StackedRecurrent):
+        for cell, own, key in zip(layer.cells, params, _keys(layer.cells), strict=True):
+            yield from _own_objects(cell, own, f"{path}/cell/cells/{key}")
+    else:
+        inside = "/cell" if isinstance(layer, Recurrent) else ""
+        arrays = tuple(own_arrays(layer, params).values())
+        yield path + inside, NamedObject(layer.name, arrays)
