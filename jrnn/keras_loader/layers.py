@@ -182,6 +182,7 @@ LAYERS: dict[str, Callable[[Config], Layer]] = {
     "GRU": _recurrent(gru_cell),
     "GaussianDropout": _identity,
     "GaussianNoise": _identity,
+    "Identity": _identity,
     "LSTM": _recurrent(lstm_cell),
     "Masking": _masking,
     "Permute": _permute,
