@@ -17,7 +17,7 @@ import numpy as np
 import jrnn
 from jrnn.model import Model
 from tests.compare_with_keras import quick_compile
-from tests.keras_loader.random_models import Drawn, rebuilt
+from tests.keras_loader.random_models import Drawn, precision, rebuilt
 from tests.keras_loader.random_numbers import (
     all_layers,
     draw_inputs,
@@ -57,13 +57,13 @@ def compare(drawn: Drawn, folder: Path) -> Compared | None:
     Raises:
         AssertionError: If an error is larger than the tolerance.
     """
-    with jax.enable_x64(drawn.policy == "float64"):
+    with precision(drawn.policy):
         errors = _errors(drawn, folder)
     if errors is None:
         return None
     policy = drawn.policy.removeprefix("mixed_")
     if policy == "float32" and not max(errors) <= TOLERANCE:
-        with jax.enable_x64(True):
+        with precision("float64"):
             errors = _errors(rebuilt(drawn, "float64"), folder)
         if errors is not None:
             return _checked(drawn, errors, TOLERANCE, in_float64=True)

@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 from keras import layers
+from keras.src.backend.common import dtypes
 
-from tests.keras_loader.random_choices import Again, Choices
+from tests.keras_loader.random_choices import Again, Choices, Seeded
 from tests.keras_loader.random_loops import KINDS, draw_recurrent, draw_rnn
+from tests.keras_loader.random_merges import attended, merged, to_vector
 from tests.keras_loader.random_walk import DEPTH, LARGEST, Walk, flat, spot_of
 
 FORMATS = (".keras", ".h5", ".json")
@@ -45,10 +47,18 @@ class Drawn:
 
 @st.composite
 def drawn_models(draw) -> Drawn:
-    """Models, each with a format to save it in and a seed."""
-    policy, kind = draw(st.sampled_from(POLICIES)), draw(st.sampled_from(FORMATS))
-    seed = draw(st.integers(0, 2**31))
-    choices = Choices(draw)
+    """Models of Hypothesis's choices, which it makes simpler where a comparison fails."""
+    return _drawn(Choices(draw), draw(st.integers(0, 2**31)))
+
+
+def seeded_model(seed: int) -> Drawn:
+    """The model of a seed: no two are alike, where Hypothesis likes to repeat itself."""
+    return _drawn(Seeded(seed), seed)
+
+
+def _drawn(choices: Choices, seed: int) -> Drawn:
+    policy, kind = choices.one_of(POLICIES), choices.one_of(FORMATS)
+    choices.made.clear()
     model = build(choices, policy)
     return Drawn(model, tuple(choices.made), policy, kind, seed)
 
@@ -64,10 +74,19 @@ def build(draw: Choices, policy: str) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        with _zeros_for_weights(), jax.enable_x64(policy == "float64"):
+        with _zeros_for_weights(), precision(policy):
             return draw.one_of(FAMILIES)(Walk(draw))
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """64 bits for float64; Keras on JAX makes float32 of float64 wherever it meets a constant."""
+    wide = policy == "float64"
+    kept = {"float64": "float64"} if wide else {}
+    with jax.enable_x64(wide), mock.patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, kept):
+        yield
 
 
 @contextlib.contextmanager
@@ -128,50 +147,6 @@ def _sequential(walk: Walk) -> keras.Model:
     )
 
 
-def _to_vector(walk: Walk, x: Any, units: int) -> Any:
-    """A path's end as a vector [B, U]."""
-    if None in x.shape[1:]:
-        x = draw_recurrent(
-            walk.draw, spot_of(x), return_sequences=False, return_state=False, stateful=False
-        )(x)
-    elif len(x.shape) > 2:
-        x = layers.Flatten()(x)
-    return layers.Dense(units)(x)
-
-
-MERGES = (layers.Add, layers.Average, layers.Maximum, layers.Minimum, layers.Multiply)
-
-
-def _merged(walk: Walk, xs: list[Any]) -> Any:
-    """Several tensors of one shape as one, by a layer or by operations."""
-    draw = walk.draw
-    kind = draw.size(0, 4)
-    if kind == 0:
-        return layers.Concatenate(axis=draw.one_of((-1, 1)))(xs)
-    if kind == 1 and len(xs) == 2:
-        return layers.Subtract()(xs)
-    if kind == 2:
-        return draw.one_of((lambda a, b: a + 0.5 * b, lambda a, b: a * b - 1.0))(*xs[:2])
-    # These broadcast masks over one axis more alone.
-    if any(spot.mask_axes not in (0, spot.axes - 1) for spot in map(spot_of, xs)):
-        return layers.Add()(xs)
-    return draw.one_of(MERGES)()(xs)
-
-
-def _attended(walk: Walk, x: Any, y: Any) -> Any:
-    """Two sequences of the same features as one: by attention, or by their products."""
-    draw = walk.draw
-    kind = draw.size(0, 3)
-    if kind == 0:
-        return layers.Dot(axes=draw.one_of((2, -1, (2, 2))), normalize=draw.coin())([x, y])
-    if kind == 1:
-        layer = layers.AdditiveAttention(use_scale=draw.coin(), dropout=0.2 * draw.coin())
-    else:
-        mode = draw.one_of(("dot", "concat"))
-        layer = layers.Attention(use_scale=draw.coin(), score_mode=mode)
-    return layer([x, y] if draw.coin() else [x, y, layers.Dense(x.shape[-1])(y)])
-
-
 def _branches(walk: Walk) -> keras.Model:
     """Two or three paths that come together, from inputs of their own or from one."""
     draw = walk.draw
@@ -185,13 +160,13 @@ def _branches(walk: Walk) -> keras.Model:
     units = draw.size(1, 4)
     if all(len(x.shape) == 3 for x in ends) and draw.coin():
         ends = [layers.Dense(units)(x) for x in ends]
-        y = _attended(walk, *ends[:2])
+        y = attended(walk, *ends[:2])
     elif len({x.shape[1:] for x in ends}) == 1 and None not in ends[0].shape[1:]:
-        y = _merged(walk, ends)
+        y = merged(walk, ends)
     elif len({x.shape[1:-1] for x in ends}) == 1 and None not in ends[0].shape[1:-1]:
-        y = _merged(walk, [layers.Dense(units)(x) for x in ends])
+        y = merged(walk, [layers.Dense(units)(x) for x in ends])
     else:
-        y = _merged(walk, [_to_vector(walk, x, units) for x in ends])
+        y = merged(walk, [to_vector(walk, x, units) for x in ends])
     y, beside = walk.chain(y, draw.size(1, 2))
     return _model(walk, y, *beside, *(ends[:1] if draw.coin() else []), *outputs)
 
@@ -250,7 +225,7 @@ def _shared(walk: Walk) -> keras.Model:
         layer.merge_mode = "sum"
     ends = [layer(x), layer(y)]
     if ends[0].shape == ends[1].shape and None not in ends[0].shape[1:] and draw.coin():
-        ends.append(_merged(walk, list(ends)))
+        ends.append(merged(walk, list(ends)))
     z, beside = walk.chain(ends[-1], draw.size(1, 2))
     return _model(walk, z, *beside, *ends[: draw.size(0, 1)])
 

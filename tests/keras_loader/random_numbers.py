@@ -12,13 +12,21 @@ from tests.keras_loader.random_walk import BATCH, TOKENS
 
 
 def draw_weights(model: keras.Model, rng: np.random.Generator, scale: float) -> None:
-    """Random weights, none zero; variances are positive, states start as zeros."""
+    """Random weights, none zero; variances are positive, states start as zeros.
+
+    Statistics are the same for every scale: Normalization holds its own as constants, which stay
+    in a function once traced.
+    """
     for weight in model.weights:
-        if is_parameter(weight):
-            values = rng.standard_normal(weight.shape).astype("float32")
+        if not is_parameter(weight):
+            continue
+        values = rng.standard_normal(weight.shape).astype("float32")
+        if weight.name.endswith("variance"):
+            values = 0.5 + np.abs(values)
+        elif not weight.name.endswith("mean"):
             width = math.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 4
-            positive = "variance" in weight.name
-            weight.assign(0.5 + np.abs(values) if positive else scale * values / width**0.5)
+            values = scale * values / width**0.5
+        weight.assign(values)
     for layer in all_layers(model):
         if isinstance(layer, layers.Normalization) and layer.input_mean is None:
             layer.finalize_state()
