@@ -103,7 +103,7 @@ class Tally:
             "different": len(self.different),
             "formats": dict(self.formats),
             "policies": dict(self.policies),
-            "checked in float64 in place of float32": self.in_float64,
+            "compared in float64 in place of their own dtype": self.in_float64,
             "numbers too large to compare": self.unsuited,
             "worst errors of outputs and gradients": self.worst,
             "layers": layers,
