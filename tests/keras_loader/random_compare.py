@@ -187,7 +187,7 @@ def _compared(sides: Sides, ours: Any, theirs: Any) -> tuple[float, float]:
         assert (y.shape, y.dtype) == (expected.shape, expected.dtype), (y, expected)
     outputs = [_error(*pair) for pair in zip(ours[0], theirs[0], strict=True)]
     pairs = [*_pairs(sides, ours[1][0], theirs[1][0]), *zip(ours[1][1], theirs[1][1], strict=True)]
-    largest = max([float(jnp.abs(b).max()) for _, b in pairs], default=0.0)
+    largest = max([float(np.abs(np.asarray(b)).max()) for _, b in pairs], default=0.0)
     gradients = [_error(a, b, FLOOR * largest) for a, b in pairs]
     return float(np.max(outputs)), float(np.max([0.0, *gradients]))
 

@@ -104,8 +104,7 @@ def draw_bidirectional(draw: Choices, spot: Spot, **fixed) -> layers.Layer:
     """
     own = draw.coin()
     turned = own and draw.one_in(4)
-    if spot.shape[0] is not None and spot.mask_axes:
-        # Bidirectional.compute_mask multiplies a generator.
+    if spot.shape[0] is not None:  # if stateful, Bidirectional.compute_mask multiplies a generator
         fixed = {"return_state": False, **fixed}
     forward = draw_one_direction(draw, spot, go_backwards=turned, **fixed)
     backward = None

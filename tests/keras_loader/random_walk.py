@@ -87,9 +87,7 @@ class Walk:
         if not isinstance(layer, (layers.RNN, layers.Bidirectional)) or spot.axes > 3:
             return {}
         kind = draw.size(0, 9)
-        # With states kept and returned, Bidirectional.compute_mask multiplies a generator.
-        takes_mask = not (isinstance(layer, layers.Bidirectional) and layer.stateful)
-        if kind == 0 and takes_mask and not spot.mask_axes and spot.shape[1] is not None:
+        if kind == 0 and not spot.mask_axes and spot.shape[1] is not None:
             return {"mask": self.input(spot.shape[1], dtype="bool")}
         if kind == 1:
             return {"initial_state": self.states(layer)}

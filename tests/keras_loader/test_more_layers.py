@@ -22,7 +22,7 @@ from tests.keras_models import Draw
 
 BATCH, STEPS, FEATURES, TOKENS = 3, 6, 4, 7
 IMAGE = (6, 7, 8)  # no two axes of the same size, and wherever the channels are, an even number
-VOLUME = (4, 3, 5, 2)
+VOLUME = (4, 3, 6, 5)
 SHAPES = {1: (STEPS, FEATURES), 2: IMAGE, 3: VOLUME}
 
 
