@@ -126,11 +126,11 @@ def outputs_and_gradients(function: Callable) -> Callable:
         outputs, pull_back = jax.vjp(function, *inputs)
         return outputs, pull_back(cotangents)
 
-    return jax.jit(run, compiler_options=_quick_compile())
+    return jax.jit(run, compiler_options=quick_compile())
 
 
 @functools.cache
-def _quick_compile() -> dict[str, Any]:
+def quick_compile() -> dict[str, Any]:
     """Compiling is nearly all of the time here; this takes a third of it, where XLA knows it."""
     options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
     try:

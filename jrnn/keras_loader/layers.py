@@ -208,6 +208,7 @@ LAYERS: dict[str, Callable[[Config], Layer]] = {
     "Embedding": _embedding,
     "Flatten": _flatten,
     "GRU": _recurrent(gru_cell),
+    "Identity": _identity,
     "LSTM": _recurrent(lstm_cell),
     "Masking": _masking,
     "Permute": _permute,

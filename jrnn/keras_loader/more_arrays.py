@@ -20,10 +20,12 @@ from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.normalization import (
     BatchNormalization,
     BatchNormalizationParams,
+    GroupNormalization,
     LayerNormalization,
     LayerNormalizationParams,
     Normalization,
     NormalizationParams,
+    RMSNormalization,
 )
 from jrnn.model.quantized import (
     QuantizedDense,
@@ -86,7 +88,17 @@ def _layer_normalization(layer: LayerNormalization, shape: Sequence[int] | None)
     return dict.fromkeys(_scale_and_center(layer), sizes)
 
 
-def _scale_and_center(layer: BatchNormalization | LayerNormalization) -> list[str]:
+def _group_normalization(layer: GroupNormalization, shape: Sequence[int] | None) -> Shapes:
+    return dict.fromkeys(_scale_and_center(layer), (_size(shape, layer.axis),))
+
+
+def _rms_normalization(layer: RMSNormalization, shape: Sequence[int] | None) -> Shapes:
+    return {"gamma": tuple(_size(shape, axis) for axis in layer.axis)}
+
+
+def _scale_and_center(
+    layer: BatchNormalization | GroupNormalization | LayerNormalization,
+) -> list[str]:
     return ["gamma"] * layer.scale + ["beta"] * layer.center
 
 
@@ -129,11 +141,13 @@ _LAYERS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]
     BatchNormalization: (BatchNormalizationParams, _batch_normalization),
     Convolution: (ConvolutionParams, _convolution),
     DepthwiseConvolution: (ConvolutionParams, _depthwise),
+    GroupNormalization: (LayerNormalizationParams, _group_normalization),
     LayerNormalization: (LayerNormalizationParams, _layer_normalization),
     Normalization: (NormalizationParams, _normalization),
     PReLU: (PReLUParams, _prelu),
     QuantizedDense: (QuantizedDenseParams, _quantized_dense),
     QuantizedEmbedding: (QuantizedEmbeddingParams, _quantized_embedding),
+    RMSNormalization: (LayerNormalizationParams, _rms_normalization),
     SeparableConvolution: (SeparableConvolutionParams, _separable),
 }
 

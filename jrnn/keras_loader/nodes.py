@@ -1,9 +1,10 @@
 """The calls between layers, as Keras 1 and 2 write them (lists) and as Keras 3 does (objects)."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from jrnn.keras_loader.calls import CAUSAL, flat, histories, is_causal, is_ref
 from jrnn.keras_loader.config import Config
 from jrnn.model.attention import Attention
 from jrnn.model.graph import Node, Ref
@@ -13,7 +14,6 @@ from jrnn.model.operation import OPERATIONS, TENSOR, Operation, Slice
 
 CAST_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64")
 ATTENTION = ("AdditiveAttention", "Attention")
-CAUSAL = "use_causal_mask"  # an option of the call; of the layer, "causal", in older tf.keras
 NESTED = ("Functional", "Model", "Sequential")
 
 # What MultiHeadAttention is called on: tensors in this order or by name, masks, and options.
@@ -50,7 +50,7 @@ class NodeReader:
         """
         used: dict[str, set[int]] = {}
         for entry in entries:
-            for item in _histories(entry.get("inbound_nodes")):
+            for item in histories(entry.get("inbound_nodes")):
                 ref = self._ref(self.config, item)
                 used.setdefault(ref.layer, set()).add(ref.node)
         ends = {(ref.layer, ref.node) for ref in self.ends("output_layers")[0]}
@@ -79,7 +79,7 @@ class NodeReader:
         if isinstance(layer, MultiHeadAttention):
             return [self._attending(config, layer, k, call) for k, call in enumerate(calls)]
         if isinstance(layer, Attention):
-            layer = dataclasses.replace(layer, causal=layer.causal or _is_causal(config, calls))
+            layer = dataclasses.replace(layer, causal=layer.causal or is_causal(config, calls))
         read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
         return [Node(layer, index, *read(config, call)) for index, call in enumerate(calls)]
 
@@ -98,7 +98,7 @@ class NodeReader:
             return tuple(self._end(found[name]) for name in names), names
         if isinstance(found, list) and found and isinstance(found[0], str):
             found = [found]
-        items = _flat(found) if isinstance(found, list) else []  # states in lists, for each cell
+        items = flat(found) if isinstance(found, list) else []  # states in lists, for each cell
         if not items:
             raise self.config.error(f"{key} is {found!r:.80}, but a list of tensors is needed")
         return tuple(self._end(item) for item in items), None
@@ -128,7 +128,7 @@ class NodeReader:
         if isinstance(call, list) and call and isinstance(call[0], str):
             call = [call]
         # The states of stacked cells are a list for each cell in tf.keras.
-        items = _flat(call) if isinstance(call, list) else []
+        items = flat(call) if isinstance(call, list) else []
         if not items:
             raise config.error(f"{call!r:.80} stands where a call is needed")
         inputs = [self._source(config, item) for item in items]
@@ -144,7 +144,7 @@ class NodeReader:
         if not isinstance(call, dict):
             raise config.error(f"{call!r:.80} stands where a call is needed")
         args = call.get("args")
-        inputs = [self._tensor(config, value) for value in _flat(args)]
+        inputs = [self._tensor(config, value) for value in flat(args)]
         states, masks = self._keywords(
             config, call.get("kwargs") or {}, lambda value: self._tensor(config, value)
         )
@@ -167,7 +167,7 @@ class NodeReader:
                 continue
             if key not in ("initial_state", "mask"):
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
-            items = _flat(value)
+            items = flat(value)
             if key == "initial_state":
                 states += [read(item) for item in items if item is not None]
             else:
@@ -177,10 +177,10 @@ class NodeReader:
     def _attending(self, config: Config, layer: MultiHeadAttention, number: int, call: Any) -> Node:
         """A call of MultiHeadAttention, whose inputs have names and whose options are its own."""
         if isinstance(call, dict):
-            args, kwargs = _flat(call.get("args")), call.get("kwargs") or {}
+            args, kwargs = flat(call.get("args")), call.get("kwargs") or {}
         else:
-            items = _flat(call) if isinstance(call, list) else []
-            args = [item[:3] if _is_ref(item) else item for item in items]
+            items = flat(call) if isinstance(call, list) else []
+            args = [item[:3] if is_ref(item) else item for item in items]
             kwargs = items[0][3] if len(items) == 1 and args != items else {}
         if not isinstance(kwargs, dict) or not 1 <= len(args) <= 3:
             raise config.error(f"{call!r:.80} stands where a call on query and value is needed")
@@ -273,44 +273,3 @@ def _constant(config: Config, value: Any) -> Any:
         if all(end is None or type(end) is int for end in ends):
             return Slice(*ends)
     raise config.error(f"it is called with {value!r:.80}, which jrnn does not know")
-
-
-def _is_causal(config: Config, calls: list) -> bool:
-    """Returns whether the calls of an attention layer are causal, which must be all or none."""
-    found = [CAUSAL in keywords for keywords in map(_true_keywords, calls)]
-    if any(found) != all(found):
-        raise config.error(f"it is called with and without {CAUSAL}")
-    return any(found)
-
-
-def _true_keywords(value: Any) -> set[str]:
-    """Returns the keywords of a call that are true."""
-    if isinstance(value, list):
-        return {key for item in value for key in _true_keywords(item)}
-    keywords = value.get("kwargs", value) if isinstance(value, dict) else {}
-    return (
-        {key for key, one in keywords.items() if one is True}
-        if isinstance(keywords, dict)
-        else set()
-    )
-
-
-def _histories(value: Any) -> Iterator[Any]:
-    """Yields where each tensor among the arguments of calls comes from."""
-    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-        inner = value.get("config")
-        yield inner.get("keras_history") if isinstance(inner, dict) else None
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _histories(one)
-
-
-def _is_ref(value: Any) -> bool:
-    return isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str)
-
-
-def _flat(value: Any) -> list:
-    """Flattens lists of lists, as far as JSON nests them; [layer, node, tensor] stays whole."""
-    if not isinstance(value, list) or _is_ref(value):
-        return [value]
-    return [leaf for item in value for leaf in _flat(item)]

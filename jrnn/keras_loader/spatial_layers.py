@@ -158,6 +158,10 @@ _OF_RANK: Mapping[str, Callable[[int], Callable[[Config], Layer]]] = {
     "UpSampling{}D": _up_sampling,
     "ZeroPadding{}D": _zero_padding,
 }
+_UP_TO_2D = ("AtrousConvolution{}D", "Convolution{}D", "DepthwiseConv{}D", "SeparableConv{}D")
 SPATIAL_LAYERS: Mapping[str, Callable[[Config], Layer]] = {
-    kind.format(rank): make(rank) for kind, make in _OF_RANK.items() for rank in (1, 2)
+    kind.format(rank): make(rank)
+    for kind, make in _OF_RANK.items()
+    for rank in (1, 2, 3)
+    if rank < 3 or kind not in _UP_TO_2D
 }

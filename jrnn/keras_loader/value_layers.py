@@ -15,10 +15,12 @@ from jrnn.model.basic import ActivationLayer
 from jrnn.model.layer import Layer
 from jrnn.model.normalization import (
     BatchNormalization,
+    GroupNormalization,
     LayerNormalization,
     Normalization,
     Numbers,
     Rescaling,
+    RMSNormalization,
     UnitNormalization,
 )
 
@@ -84,6 +86,25 @@ def _layer_normalization(config: Config) -> LayerNormalization:
         center=center,
         rms_scaling=rms_scaling,
     )
+
+
+def _group_normalization(config: Config) -> GroupNormalization:
+    axis = axes(config, "axis", -1)
+    if len(axis) != 1 or not axis[0]:
+        raise config.error(f"axis is {axis}, but one axis after the batch's is needed")
+    return GroupNormalization(
+        **config.base(),
+        groups=config.size("groups"),
+        axis=axis[0],
+        epsilon=config.number("epsilon", default=1e-3),
+        scale=config.flag("scale", default=True),
+        center=config.flag("center", default=True),
+    )
+
+
+def _rms_normalization(config: Config) -> RMSNormalization:
+    epsilon = config.number("epsilon", default=1e-6)
+    return RMSNormalization(**config.base(), axis=tuple(axes(config, "axis", -1)), epsilon=epsilon)
 
 
 def _unit_normalization(config: Config) -> UnitNormalization:
@@ -167,11 +188,13 @@ VALUE_LAYERS: Mapping[str, Callable[[Config], Layer]] = {
     "Attention": _attention,
     "BatchNormalization": _batch_normalization,
     "ELU": _one_parameter("elu", 1.0, "alpha"),
+    "GroupNormalization": _group_normalization,
     "LayerNormalization": _layer_normalization,
     "LeakyReLU": _one_parameter("leaky_relu", 0.3, "negative_slope", "alpha"),
     "MultiHeadAttention": parse_multi_head_attention,
     "Normalization": _normalization,
     "PReLU": _prelu,
+    "RMSNormalization": _rms_normalization,
     "ReLU": _relu,
     "Rescaling": _rescaling,
     "Softmax": _softmax,

@@ -171,6 +171,63 @@ class LayerNormalization(_Wide):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GroupNormalization(_Wide):
+    """Normalization of each group of features of a sample by the group's own statistics.
+
+    Attributes:
+        groups: How many groups there are.
+        axis: The axis of the features, the batch's being 0.
+        epsilon: What is added to the variance.
+        scale: Whether the result is multiplied by gamma.
+        center: Whether beta is added.
+    """
+
+    groups: int
+    axis: int = -1
+    epsilon: float = 1e-3
+    scale: bool = True
+    center: bool = True
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``; the mask passes."""
+        x, axis = inputs[0], self.axis % inputs[0].ndim
+        size = x.shape[axis]
+        if size % self.groups:
+            raise ValueError(f"{size} features of x {x.shape} do not make {self.groups} groups")
+        wide = x.reshape(*x.shape[:axis], self.groups, size // self.groups, *x.shape[axis + 1 :])
+        others = tuple(k for k in range(1, wide.ndim) if k != axis)
+        far = wide - wide.mean(others, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.square(far).mean(others, keepdims=True) + self.epsilon)
+        y = (far * scale).reshape(x.shape)
+        shape = [1] * x.ndim
+        shape[axis] = size
+        if params is not None and params.gamma is not None:
+            y = y * params.gamma.reshape(shape)
+        if params is not None and params.beta is not None:
+            y = y + params.beta.reshape(shape)
+        return Result((y,), (masks[0],))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RMSNormalization(_Wide):
+    """Division by the root of the mean square.
+
+    Attributes:
+        axis: The axes that the mean is over, the batch's being 0; Keras needs the last ones.
+        epsilon: What is added to the mean square.
+    """
+
+    axis: tuple[int, ...] = (-1,)
+    epsilon: float = 1e-6
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns ``x / sqrt(mean(x^2) + epsilon) * gamma``; the mask ends here."""
+        x = inputs[0]
+        scale = jax.lax.rsqrt(jnp.square(x).mean(self.axis, keepdims=True) + self.epsilon)
+        return Result((x * scale * params.gamma,), (None,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class UnitNormalization(Layer):
     """Vectors made of length 1.
 

@@ -22,6 +22,8 @@ from tests.keras_models import Draw
 
 BATCH, STEPS, FEATURES, TOKENS = 3, 6, 4, 7
 IMAGE = (6, 7, 8)  # no two axes of the same size, and wherever the channels are, an even number
+VOLUME = (4, 3, 6, 5)
+SHAPES = {1: (STEPS, FEATURES), 2: IMAGE, 3: VOLUME}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,7 @@ def convolution(kind: type, rank: int, **extra: Callable[[Draw], Any]) -> Case:
             **{name: one(draw) for name, one in extra.items()},
         )
 
-    return Case(make, shape=IMAGE if rank == 2 else (8, 6))
+    return Case(make, shape=(8, 6) if rank == 1 else SHAPES[rank])
 
 
 def pooling(kind: type, rank: int) -> Case:
@@ -72,15 +74,15 @@ def pooling(kind: type, rank: int) -> Case:
             data_format=draw.one_of(("channels_last", "channels_first")),
         )
 
-    return Case(make, shape=IMAGE if rank == 2 else (STEPS, FEATURES))
+    return Case(make, shape=SHAPES[rank])
 
 
 def global_pooling(kind: type, rank: int) -> Case:
     def make(draw: Draw) -> layers.Layer:
-        formats = ("channels_last", "channels_first") if rank == 2 else ("channels_last",)
+        formats = ("channels_last", "channels_first") if rank > 1 else ("channels_last",)
         return kind(keepdims=draw.coin(), data_format=draw.one_of(formats))
 
-    return Case(make, shape=IMAGE if rank == 2 else (STEPS, FEATURES), masked=rank == 1)
+    return Case(make, shape=SHAPES[rank], masked=rank == 1)
 
 
 def merge(kind: type, inputs: int = 3) -> Case:
@@ -109,6 +111,11 @@ def layer_normalization(draw: Draw) -> layers.Layer:
         center=draw.coin(),
         rms_scaling=draw.coin(),
     )
+
+
+def group_normalization(draw: Draw) -> layers.Layer:
+    axis, groups = draw.one_of(((-1, 2), (1, 3), (2, 4), (2, 1), (1, -1)))
+    return layers.GroupNormalization(groups, axis=axis, scale=draw.coin(), center=draw.coin())
 
 
 def normalization(draw: Draw) -> layers.Layer:
@@ -154,6 +161,7 @@ LAYERS = {
     "Average": merge(layers.Average),
     "AveragePooling1D": pooling(layers.AveragePooling1D, 1),
     "AveragePooling2D": pooling(layers.AveragePooling2D, 2),
+    "AveragePooling3D": pooling(layers.AveragePooling3D, 3),
     "BatchNormalization": Case(batch_normalization, masked=True),
     "Concatenate": Case(
         lambda draw: layers.Concatenate(axis=draw.one_of((-1, 2, 1))), inputs=3, masked=True
@@ -164,8 +172,10 @@ LAYERS = {
     "Conv2D": convolution(
         layers.Conv2D, 2, filters=lambda draw: 6, groups=lambda draw: draw.one_of((1, 2))
     ),
+    "Conv3D": convolution(layers.Conv3D, 3, filters=lambda draw: 3),
     "Cropping1D": Case(lambda draw: layers.Cropping1D(ends(draw))),
     "Cropping2D": Case(lambda draw: layers.Cropping2D((ends(draw), ends(draw))), shape=IMAGE),
+    "Cropping3D": Case(lambda draw: layers.Cropping3D((1, (0, 1), ends(draw))), shape=VOLUME),
     "DepthwiseConv1D": convolution(
         layers.DepthwiseConv1D, 1, depth_multiplier=lambda draw: draw.one_of((1, 2))
     ),
@@ -176,13 +186,18 @@ LAYERS = {
     "ELU": Case(lambda draw: layers.ELU(alpha=draw.one_of((1.0, 0.3))), masked=True),
     "GlobalAveragePooling1D": global_pooling(layers.GlobalAveragePooling1D, 1),
     "GlobalAveragePooling2D": global_pooling(layers.GlobalAveragePooling2D, 2),
+    "GlobalAveragePooling3D": global_pooling(layers.GlobalAveragePooling3D, 3),
     "GlobalMaxPooling1D": global_pooling(layers.GlobalMaxPooling1D, 1),
     "GlobalMaxPooling2D": global_pooling(layers.GlobalMaxPooling2D, 2),
+    "GlobalMaxPooling3D": global_pooling(layers.GlobalMaxPooling3D, 3),
+    "GroupNormalization": Case(group_normalization, masked=True),
+    "Identity": Case(lambda draw: layers.Identity(), masked=True),
     "LayerNormalization": Case(layer_normalization, masked=True),
     "LeakyReLU": Case(
         lambda draw: layers.LeakyReLU(negative_slope=draw.one_of((0.3, 0.1))), masked=True
     ),
     "MaxPooling1D": pooling(layers.MaxPooling1D, 1),
+    "MaxPooling3D": pooling(layers.MaxPooling3D, 3),
     "MaxPooling2D": pooling(layers.MaxPooling2D, 2),
     "Maximum": merge(layers.Maximum),
     "Minimum": merge(layers.Minimum),
@@ -190,6 +205,9 @@ LAYERS = {
     "Normalization": Case(normalization, masked=True),
     "PReLU": Case(
         lambda draw: layers.PReLU(shared_axes=draw.one_of((None, [1], [1, 2]))), masked=True
+    ),
+    "RMSNormalization": Case(
+        lambda draw: layers.RMSNormalization(axis=draw.one_of((-1, 2, [1, 2]))), masked=True
     ),
     "ReLU": Case(relu, masked=True),
     "Rescaling": Case(rescaling, masked=True),
@@ -219,6 +237,12 @@ LAYERS = {
         ),
         shape=IMAGE,
     ),
+    "UpSampling3D": Case(
+        lambda draw: layers.UpSampling3D(
+            some_size(draw, 3, 2), data_format=draw.one_of(("channels_last", "channels_first"))
+        ),
+        shape=VOLUME,
+    ),
     "ZeroPadding1D": Case(lambda draw: layers.ZeroPadding1D(ends(draw))),
     "ZeroPadding2D": Case(
         lambda draw: layers.ZeroPadding2D(
@@ -226,6 +250,7 @@ LAYERS = {
         ),
         shape=IMAGE,
     ),
+    "ZeroPadding3D": Case(lambda draw: layers.ZeroPadding3D((1, (0, 2), ends(draw))), shape=VOLUME),
 }
 
 

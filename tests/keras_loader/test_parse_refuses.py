@@ -21,6 +21,7 @@ def layer(kind: str, **options) -> dict:
         **({"target_shape": [2]} if kind == "Reshape" else {}),
         **({"axes": 1} if kind == "Dot" else {}),
         **({"num_heads": 2, "key_dim": 3} if kind == "MultiHeadAttention" else {}),
+        **({"groups": 1} if kind == "GroupNormalization" else {}),
         **({"filters": 4} if "Conv" in kind and "Depthwise" not in kind else {}),
         **({"kernel_size": [3] * int(kind[-2])} if "Conv" in kind else {}),
     }

@@ -1,0 +1,50 @@
+"""What stands among the arguments of a call, in the forms of Keras 1, 2 and 3."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jrnn.keras_loader.config import Config
+
+CAUSAL = "use_causal_mask"  # an option of the call; of the layer, "causal", in older tf.keras
+
+
+def is_causal(config: Config, calls: list) -> bool:
+    """Returns whether the calls of an attention layer are causal, which must be all or none."""
+    found = [CAUSAL in keywords for keywords in map(_true_keywords, calls)]
+    if any(found) != all(found):
+        raise config.error(f"it is called with and without {CAUSAL}")
+    return any(found)
+
+
+def _true_keywords(value: Any) -> set[str]:
+    """Returns the keywords of a call that are true."""
+    if isinstance(value, list):
+        return {key for item in value for key in _true_keywords(item)}
+    keywords = value.get("kwargs", value) if isinstance(value, dict) else {}
+    return (
+        {key for key, one in keywords.items() if one is True}
+        if isinstance(keywords, dict)
+        else set()
+    )
+
+
+def histories(value: Any) -> Iterator[Any]:
+    """Yields where each tensor among the arguments of calls comes from."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        inner = value.get("config")
+        yield inner.get("keras_history") if isinstance(inner, dict) else None
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from histories(one)
+
+
+def is_ref(value: Any) -> bool:
+    """Whether a list says where a tensor comes from: [layer, node, tensor, ...]."""
+    return isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str)
+
+
+def flat(value: Any) -> list:
+    """Flattens lists of lists, as far as JSON nests them; [layer, node, tensor] stays whole."""
+    if not isinstance(value, list) or is_ref(value):
+        return [value]
+    return [leaf for item in value for leaf in flat(item)]
