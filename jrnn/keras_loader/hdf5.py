@@ -152,7 +152,8 @@ class Group:
 def open_hdf5(source: Window, where: str, stack: ExitStack) -> Group:
     """Returns the root group of an HDF5 file, open until `stack` closes."""
     with reading(where):
-        file = h5py.File(source, "r")
+        # Each chunk is read once: to keep it would double what a chunked file takes.
+        file = h5py.File(source, "r", rdcc_nbytes=0)
         stack.callback(_close, file)
         return Group(file["/"], where, Seen(source))  # pyright: ignore[reportArgumentType]
 

@@ -12,7 +12,7 @@ import numpy as np
 from jrnn.keras_loader.errors import KerasFileError, reading, shown
 from jrnn.keras_loader.hdf5_headers import claimed_text_bytes
 from jrnn.keras_loader.json_text import LARGEST_TEXT
-from jrnn.keras_loader.stored_array import DTYPES, StoredArray
+from jrnn.keras_loader.stored_array import DTYPES, StoredArray, aligned
 from jrnn.keras_loader.window import Window
 
 
@@ -152,19 +152,11 @@ def checked_array(dataset: h5py.Dataset, label: str, where: str, seen: Seen) -> 
             )
         if not dataset.size or not shape:
             return dataset[()]
-        values = _aligned(shape, dataset.dtype)
+        values = aligned(shape, dataset.dtype)
         dataset.read_direct(values)
         return values
 
     return StoredArray(label, shape, dtype, load, where)
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array that begins at a multiple of 64 bytes: JAX can take it over uncopied."""
-    size = prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _check_storage_kind(dataset: h5py.Dataset, where: str) -> bool:

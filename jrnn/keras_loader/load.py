@@ -7,6 +7,7 @@ from typing import Any
 
 from jrnn.keras_loader.build import build_params
 from jrnn.keras_loader.errors import KerasFileError, shown
+from jrnn.keras_loader.isolated import open_isolated
 from jrnn.keras_loader.parse import parse_model
 from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
 from jrnn.keras_loader.writer import Writer, writer_of
@@ -40,6 +41,7 @@ def load_keras(
     config: PathLike | Model | None = None,
     weights: PathLike | None = None,
     backend: str | None = None,
+    isolated: bool = False,
 ) -> tuple[Model, dict[str, Any]]:
     """Returns ``(model, params)`` for a model file of any Keras version.
 
@@ -56,6 +58,9 @@ def load_keras(
             where the file does not say and the numbers depend on it: a ``.keras`` file does not,
             and Keras 3 on JAX repeats the initial state, not zeros, at masked steps that come
             before all others; TensorFlow is assumed.
+        isolated: Whether another process opens the files and hands over what they hold: then a
+            file that crashes HDF5's C library, or keeps it busy for ever, is an error too. It
+            takes about 0.3 s a file.
 
     Raises:
         ValueError: If the backend is unknown, or both ``config`` and ``weights`` are given.
@@ -64,7 +69,7 @@ def load_keras(
 
     Source: the file formats of Keras 1 to 3; ``keras.saving.load_model``.
     """
-    loaded = load(path, config=config, weights=weights, backend=backend)
+    loaded = load(path, config=config, weights=weights, backend=backend, isolated=isolated)
     return loaded.model, loaded.params
 
 
@@ -74,6 +79,7 @@ def load(
     config: PathLike | Model | None = None,
     weights: PathLike | None = None,
     backend: str | None = None,
+    isolated: bool = False,
 ) -> Loaded:
     """Returns what ``load_keras`` does, together with what is known of the files."""
     if backend is not None and (backend not in BACKENDS or isinstance(config, Model)):
@@ -88,13 +94,14 @@ def load(
             raise ValueError(f"{name} is a {type(given).__name__}, but a file's path is needed")
     if config is not None and weights is not None:
         raise ValueError("config and weights are both given; give the third file as the first")
+    open_file = open_isolated if isolated else open_keras
     with ExitStack() as stack:
-        file = stack.enter_context(open_keras(path))
+        file = stack.enter_context(open_file(path))
         architecture, store = file, file
         if config is not None and not isinstance(config, Model):
-            architecture = stack.enter_context(open_keras(config))
+            architecture = stack.enter_context(open_file(config))
         if weights is not None:
-            store = stack.enter_context(open_keras(weights))
+            store = stack.enter_context(open_file(weights))
         if store.weights is None:
             raise KerasFileError(
                 f"{shown(store.path)}: expected weights, found an architecture alone; give the "
@@ -116,13 +123,13 @@ def load_architecture(
     file: KerasFile, store: KerasFile, backend: str | None
 ) -> tuple[Model, Writer]:
     """Returns the model that an open file describes, and who wrote it."""
-    writer = _writer(file, store, backend)
     if file.config is None:
         raise KerasFileError(
             f"{shown(file.path)}: expected a whole model, found weights alone; give the "
             "architecture as well (config=: the JSON of model.to_json(), or a model file)"
         )
     try:
+        writer = _writer(file, store, backend)
         return parse_model(file.config, writer), writer
     except KerasFileError as error:
         raise KerasFileError(f"{shown(file.path)}: {error}") from error

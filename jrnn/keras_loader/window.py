@@ -3,7 +3,6 @@
 import io
 import os
 
-from jrnn.keras_loader.errors import KerasFileError
 
 
 class Window(io.RawIOBase):
@@ -45,7 +44,7 @@ class Window(io.RawIOBase):
         left = max(0, self.size - self._position)
         wanted = left if size is None or size < 0 else min(size, left)
         if wanted > self.longest_read:
-            raise KerasFileError(f"a read of {wanted} bytes, the limit is {self.longest_read}")
+            raise OSError(f"a read of {wanted} bytes, the limit is {self.longest_read}")
         buffer = bytearray(wanted)
         self._fill(memoryview(buffer))
         return bytes(buffer)

@@ -293,7 +293,7 @@ def test_errors_of_the_caller_pass_through_and_the_file_is_closed(tmp_path):
         (b'{"class_name": "\xff", "config": {}}', "UnicodeDecodeError"),
         (b'{"a":' * 100_000, "nested at most"),
         (b'{"a": ' + b"[" * 250 + b"]" * 250 + b"}", "nested at most"),
-        (b'{"a": [' + b"[]," * 3_000_000 + b"[]]}", "JSON values"),
+        (b'{"a": [' + b"[]," * 300_000 + b"[]]}", "JSON values"),
         (b'{"a": ' + b"1" * 10_000 + b"}", "ValueError"),
     ],
 )
@@ -511,9 +511,9 @@ def test_huge_attribute_counts(tmp_path):
 
 def test_huge_model_config(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
-        file.attrs["model_config"] = '{"class_name": "' + "x" * (65 * 2**20) + '"}'
+        file.attrs["model_config"] = '{"class_name": "' + "x" * (5 * 2**20) + '"}'
         file.create_group("model_weights").attrs["layer_names"] = np.array([])
-    assert "strings in 67108864 bytes, found 1 in 68157458" in refusal(tmp_path / "w.h5")
+    assert "strings in 4194304 bytes, found 1 in 5242898" in refusal(tmp_path / "w.h5")
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
@@ -532,6 +532,22 @@ def test_text_that_claims_gigabytes(tmp_path, libver, claim):
     path.write_bytes(changed)
     message = refusal(path)
     assert str(claim) in message or libver == "latest"  # there, a checksum may speak first
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("size", [0, 2**64 - 16, 2**63, 5_000])
+def test_heap_that_leads_nowhere(tmp_path, index, size):
+    """HDF5 would walk for ever along objects of no size."""
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(CONFIG)
+        file.create_group("model_weights").attrs["layer_names"] = np.array([])
+    data = bytearray(path.read_bytes())
+    first = data.index(b"GCOL") + 16
+    data[first : first + 2] = struct.pack("<H", index)
+    data[first + 8 : first + 16] = struct.pack("<Q", size)
+    path.write_bytes(data)
+    assert "whose object at" in refusal(path)
 
 
 def test_many_texts_in_one_place(tmp_path):
@@ -589,7 +605,7 @@ def test_member_that_understates_its_size(tmp_path):
     entry = data.rindex(b"PK\x01\x02")
     data[entry + 24 : entry + 28] = struct.pack("<I", 5000)
     path.write_bytes(data)
-    assert "damaged or cut short" in refusal(path)
+    assert "checksum" in refusal(path)
 
 
 def test_zip_without_a_model(tmp_path):
