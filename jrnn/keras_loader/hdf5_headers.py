@@ -1,10 +1,10 @@
-"""How long the texts of an attribute claim to be, read from the bytes of its object header.
+"""What must be known before HDF5 is asked, read from the bytes of an object header.
 
 HDF5 allocates a variable-length string by the length written beside its address, up to 4 GiB for
-each, before it looks whether the file holds that much, and h5py has no call to ask first. It also
-walks the heap that the text lies in without end where an object there has no size. This follows
-the HDF5 File Format Specification 3.0, sections IV.A (headers), IV.A.2.m (attributes) and III.E
-(global heaps).
+each, before it looks whether the file holds that much, and h5py has no call to ask first. It
+walks the heap that the text lies in without end where an object there has no size, and does the
+same for a virtual dataset's list of files as soon as that is opened. This follows the HDF5 File
+Format Specification 3.0, sections IV.A (headers), IV.A.2 (their messages) and III.E (global heaps).
 """
 
 import struct
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from jrnn.keras_loader.window import Window
 
-_CONTINUATION, _ATTRIBUTE = 0x10, 0x0C
+_CONTINUATION, _ATTRIBUTE, _EXTERNAL_FILES, _LAYOUT = 0x10, 0x0C, 0x07, 0x08
+_VIRTUAL = 3  # the class of a layout
 _SHARED = 0x02
 _MOST_BLOCKS = 1_000
 _LARGEST_BLOCK = 2**24
@@ -39,6 +40,14 @@ def claimed_text_bytes(source: Window, header: int, name: bytes, count: int) -> 
     for heap in {heap for texts in found for _, heap in texts}:
         _check_heap(source, heap)
     return max((sum(length for length, _ in texts) for texts in found), default=None)
+
+
+def reads_other_files(source: Window, header: int) -> bool:
+    """Returns whether the object with this header is an array with data in other files."""
+    return any(
+        kind == _EXTERNAL_FILES or (kind == _LAYOUT and body[2 if body[0] < 3 else 1] == _VIRTUAL)
+        for kind, _, body in _messages(source, header)
+    )
 
 
 def _messages(source: Window, header: int) -> Iterator[tuple[int, int, bytes]]:

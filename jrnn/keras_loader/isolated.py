@@ -207,9 +207,9 @@ def _described(file: KerasFile) -> tuple[dict[str, Any], list[StoredArray]]:
     return said, [array for arrays in groups.values() for array in arrays]
 
 
-def _say(answers: BinaryIO, kind: bytes, data: bytes | np.ndarray) -> None:
+def _say(answers: BinaryIO, kind: bytes, data: Any) -> None:
     answers.write(_HEAD.pack(kind, len(data)))
-    answers.write(data)  # pyright: ignore[reportArgumentType]
+    answers.write(data)
     answers.flush()
 
 

@@ -2,7 +2,15 @@
 
 import io
 import os
+from typing import Protocol
 
+
+class Bytes(Protocol):
+    """What a window looks into."""
+
+    def seek(self, position: int, /) -> object: ...
+
+    def readinto(self, view: memoryview, /) -> int | None: ...
 
 
 class Window(io.RawIOBase):
@@ -13,9 +21,7 @@ class Window(io.RawIOBase):
     uninitialised memory, therefore a read that starts inside the window is whole or fails.
     """
 
-    def __init__(
-        self, file: io.FileIO | io.BytesIO, start: int, size: int, longest_read: int | None = None
-    ):
+    def __init__(self, file: Bytes, start: int, size: int, longest_read: int | None = None):
         super().__init__()
         self.file = file
         self.start = start

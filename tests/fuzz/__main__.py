@@ -4,8 +4,10 @@ A number that a finding names is repeated with ``--first NUMBER --count 1`` and 
 """
 
 import argparse
+import dataclasses
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -23,32 +25,27 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
     parser.add_argument("--every", type=int, default=10, help="load each such file whole (10)")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="a folder")
-    parser.add_argument("--results", type=Path, help="a JSON file to add the counts to")
+    parser.add_argument("--results", type=Path, help="a folder for the counts")
     args = parser.parse_args()
     job = Job(args.format, args.seed, args.count, args.keep, args.first, args.minutes, args.every)
-    report = fuzz(job, lambda line: print(line, flush=True))
-    for finding in report.findings:
-        print(finding["what"], finding["file"], finding["said"][:200])
+    fuzz(job, lambda report: _tell(args, report))
+
+
+def _tell(args: argparse.Namespace, report: Report) -> None:
+    """Says what was done so far, and writes it, so that a run may be stopped at any time."""
+    print(
+        f"{args.format}: {report.executions} files, {report.loaded} loaded, {report.refused} "
+        f"refused, {len(report.findings)} findings, slowest {report.slowest_seconds:.2f} s, "
+        f"memory {report.largest_mebibytes:.1f} MiB",
+        flush=True,
+    )
     if args.results:
-        _add(args.results, args.format, report)
+        args.results.mkdir(parents=True, exist_ok=True)
+        counts = dataclasses.asdict(report)
+        counts["findings"] = dict(Counter(finding["what"] for finding in report.findings))
+        path = args.results / f"{args.format}-{args.seed}.json"
+        path.write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
 
 
-def _add(path: Path, file_format: str, report: Report) -> None:
-    """Adds a run's counts to a file of them."""
-    results = json.loads(path.read_text()) if path.exists() else {}
-    old = results.setdefault(file_format, {})
-    for key in ("executions", "whole", "loaded", "refused"):
-        old[key] = old.get(key, 0) + getattr(report, key)
-    for key in ("slowest_seconds", "largest_mebibytes"):
-        old[key] = round(max(old.get(key, 0), getattr(report, key)), 2)
-    kinds, found = old.setdefault("kinds", {}), old.setdefault("findings", {})
-    for kind, counts in report.kinds.items():
-        names = ("loaded", "refused", "found")
-        before = kinds.get(kind, dict.fromkeys(names, 0))
-        kinds[kind] = {name: before[name] + n for name, n in zip(names, counts, strict=True)}
-    for finding in report.findings:
-        found[finding["what"]] = found.get(finding["what"], 0) + 1
-    path.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-
-
-main()
+if __name__ == "__main__":
+    main()

@@ -46,9 +46,9 @@ LEGACY_WEIGHTS = (
 )
 KINDS = ("bytes", "structure", "both", "config", "zip")
 _CHANCES = {  # of each kind, in that order
-    "keras": (25, 20, 10, 20, 25),
-    "weights": (55, 30, 15, 0, 0),
-    "h5": (45, 25, 10, 20, 0),
+    "keras": (35, 10, 5, 20, 30),
+    "weights": (70, 20, 10, 0, 0),
+    "h5": (60, 12, 5, 23, 0),
 }
 
 
@@ -138,7 +138,9 @@ def _with_config(fixture: Fixture, text: bytes, rng: random.Random) -> bytes:
         if rng.random() < 0.5 and b"\0" not in text:
             file.attrs.create("model_config", text, dtype=h5py.string_dtype())
         else:
-            file.attrs["model_config"] = np.bytes_(text[:60_000])  # HDF5 keeps a longer one elsewhere
+            file.attrs["model_config"] = np.bytes_(
+                text[:60_000]
+            )  # HDF5 keeps a longer one elsewhere
     return buffer.getvalue()
 
 

@@ -84,8 +84,8 @@ class Job:
     every: int = 10
 
 
-def fuzz(job: Job, say: Callable[[str], None] = lambda _: None) -> Report:
-    """Returns what the cases of a job did."""
+def fuzz(job: Job, say: Callable[[Report], object] = lambda _: None) -> Report:
+    """Returns what the cases of a job did; ``say`` hears of it now and then."""
     report, number, end = Report(), job.first, time.monotonic() + 60 * job.minutes
     found = cases.fixtures(job.file_format)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as name:
@@ -94,11 +94,7 @@ def fuzz(job: Job, say: Callable[[str], None] = lambda _: None) -> Report:
         while number < job.first + job.count and time.monotonic() < end:
             size = min(_BATCH, job.first + job.count - number)
             number += _batch(job, found, number, size, place, report)
-            say(
-                f"{job.file_format}: {report.executions} cases, {report.loaded} loaded, "
-                f"{report.refused} refused, {len(report.findings)} findings, slowest "
-                f"{report.slowest_seconds:.2f} s, memory {report.largest_mebibytes:.1f} MiB"
-            )
+            say(report)
     return report
 
 
@@ -132,8 +128,8 @@ def _batch(
         kind, outcome = board[_HEAD.size + 2 * k : _HEAD.size + 2 * k + 2]
         _count(report, cases.KINDS[kind], outcome)
     report.whole += sum(number % job.every == 0 for number in range(first, first + done))
-    report.slowest_seconds = max(report.slowest_seconds, seconds)
-    report.largest_mebibytes = max(report.largest_mebibytes, memory / 2**20)
+    report.slowest_seconds = max(report.slowest_seconds, round(seconds, 2))
+    report.largest_mebibytes = max(report.largest_mebibytes, round(memory / 2**20, 1))
     for line in log.read_text().splitlines():
         _keep(job, found, place, json.loads(line), report)
     if os.WIFSIGNALED(status):
@@ -228,7 +224,7 @@ class Watch:
 
 def _imports() -> bool:
     """Whether the event is Python's own, which loads a module that is first needed now."""
-    return sys._getframe(2).f_globals["__name__"] .startswith("importlib")
+    return sys._getframe(2).f_globals["__name__"].startswith("importlib")
 
 
 def run_case(
@@ -238,9 +234,8 @@ def run_case(
 
     The process ends by a signal if the load takes too long.
     """
-    _trim()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-    before, begin = _resident("VmRSS"), time.process_time()
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     signal.setitimer(signal.ITIMER_REAL, _WAITING)
     watch.active, size, outcome, finding = True, 0, LOADED, None
@@ -259,7 +254,10 @@ def run_case(
     watch.active = False
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    seconds, memory = time.process_time() - begin, _resident("VmHWM") - before
+    seconds, after = time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF)
+    memory = 1024 * (after.ru_maxrss - before)
+    if memory > 2**20:
+        _trim()
     if watch.seen:
         finding, watch.seen = {"what": "deed", "said": "; ".join(watch.seen)[:2000]}, []
     if memory > size + MEBIBYTES * 2**20:
@@ -292,12 +290,6 @@ def _out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def _resident(field: str) -> int:
-    """Bytes of memory in use, or at the peak, of this process."""
-    text = Path("/proc/self/status").read_text()
-    return int(text.split(f"{field}:", 1)[1].split(None, 1)[0]) * 1024
 
 
 def _trim(libc: Any = ctypes.CDLL(None)) -> None:

@@ -44,7 +44,7 @@ def mutate_zip(members: Mapping[str, bytes], rng: random.Random) -> bytes:
         warnings.simplefilter("ignore")  # a name used twice
         with zipfile.ZipFile(buffer, "w") as archive:
             for name, data in _chosen(members, rng):
-                method = rng.choice((0, 0, 0, 8, 8, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+                method = rng.choices((0, 8, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA), (60, 40, 3, 1))[0]
                 archive.writestr(zipfile.ZipInfo(name), data, method)
             if rng.random() < 0.1:
                 archive.comment = rng.randbytes(rng.choice((1, 100, 65_535)))
