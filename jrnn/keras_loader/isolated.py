@@ -50,8 +50,14 @@ def open_isolated(path: str | os.PathLike[str]) -> Iterator[KerasFile]:
     """Yields what `open_keras` does, read by a process of its own.
 
     Raises:
+        ValueError: if there is no Python interpreter to start: in a program packed into one file.
         KerasFileError: as `open_keras`, or if that process crashes or takes too long.
     """
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise ValueError(
+            "isolated is True, but sys.executable is no Python interpreter that could read the "
+            "file; give isolated=False"
+        )
     name = os.fsdecode(os.fspath(path))
     with reading(shown(name)):
         child = _Child(name)

@@ -63,7 +63,8 @@ def load_keras(
             takes about 0.3 s a file.
 
     Raises:
-        ValueError: If the backend is unknown, or both ``config`` and ``weights`` are given.
+        ValueError: If the backend is unknown, both ``config`` and ``weights`` are given, or
+            ``isolated`` where there is no Python interpreter to start.
         KerasFileError: If a file cannot be read, holds what jrnn does not know, or holds arrays
             that do not fit the architecture. Nothing is half-loaded.
 

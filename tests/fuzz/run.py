@@ -1,11 +1,10 @@
 """Loads mutated files in watched child processes; what should not happen is kept as a finding.
 
 A finding is: another exception than ``KerasFileError``, or a message of more than one line; a
-crash of the process; more than ``SECONDS`` of work; more memory than the parameters and
-``MEBIBYTES``; another file opened, or its contents read.
+crash of the process; more than ``watched.SECONDS`` of work; more memory than the parameters and
+``watched.MEBIBYTES``; another file opened, or its contents read.
 """
 
-import ctypes
 import dataclasses
 import faulthandler
 import gc
@@ -15,35 +14,23 @@ import os
 import resource
 import signal
 import struct
-import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
+from jrnn.keras_loader.load import load
+from tests.fuzz import cases, watched
+from tests.fuzz.hdf5_mutations import write_secrets
+from tests.fuzz.minimise import minimised
+from tests.fuzz.watched import FOUND, LOADED, REFUSED, Watch, run_case
 
-from jrnn.keras_loader import KerasFileError
-from jrnn.keras_loader.build import placed
-from jrnn.keras_loader.load import load, load_architecture
-from jrnn.keras_loader.read import open_keras
-from jrnn.model.graph import Model
-from tests.fuzz import cases
-from tests.fuzz.hdf5_mutations import SECRET, write_secrets
-
-SECONDS = 5  # of computing
-_WAITING = 120  # seconds by the clock: other programs compute too
-MEBIBYTES = 64
 _ADDRESS_SPACE = 2**31  # beyond what the process has; a wild allocation must not harm the machine
 _BATCH = 2_000
-_LONGEST_MESSAGE = 1_500
-NOTHING, LOADED, REFUSED, FOUND = range(4)
 _HEAD = struct.Struct("<qdq")  # cases done, longest seconds, largest memory
-_ALLOWED = ("import", "object.__getattr__", "object.__setattr__", "object.__delattr__")
-_WATCHED = ("ctypes.dlopen", "exec", "marshal", "os.", "pickle", "shutil", "socket", "subprocess")
 
 
 @dataclasses.dataclass
@@ -160,11 +147,28 @@ def _keep(
     name = f"{job.file_format}-{job.seed}-{finding['number']}"
     finding |= {"format": job.file_format, "seed": job.seed, "kind": case.kind}
     finding |= {"fixture": case.fixture.name, "file": name}
+    data = case.data
+    if finding["what"] in ("crash", "hang"):
+        number, path = finding["number"], place / "mutated"
+        data = minimised(data, case.fixture.data, lambda d: _kills(d, path, job, case, number))
+        finding["changed_bytes"] = sum(map(int.__ne__, data, case.fixture.data))
     job.folder.mkdir(parents=True, exist_ok=True)
-    (job.folder / name).write_bytes(case.data)
+    (job.folder / name).write_bytes(data)
     with open(job.folder / "findings.jsonl", "a") as file:
         file.write(json.dumps(finding) + "\n")
     report.findings.append(finding)
+
+
+def _kills(data: bytes, path: Path, job: Job, case: cases.Case, number: int) -> bool:
+    """Whether the process that loads these bytes ends by a signal."""
+    path.write_bytes(data)
+    child = os.fork()
+    if child == 0:
+        signal.setitimer(signal.ITIMER_PROF, min(watched.SECONDS, 2))
+        with suppress(Exception):
+            watched.load_file(path, case.fixture.model, number % job.every == 0)
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def _work(
@@ -200,98 +204,3 @@ def _work(
             if finding:
                 with open(place / "findings", "a") as log:
                     log.write(json.dumps({"number": number, **finding}) + "\n")
-
-
-class Watch:
-    """Notes what a load does beside reading its file, by Python's audit events."""
-
-    def __init__(self, path: str):
-        self.path = path
-        self.active = False
-        self.seen: list[str] = []
-        sys.addaudithook(self._hook)
-
-    def _hook(self, event: str, args: tuple) -> None:
-        if not self.active or event in _ALLOWED:
-            return
-        if event == "open":
-            own = os.fspath(args[0]) == self.path or str(args[0]).endswith((".py", ".pyc"))
-            if not own or args[1] not in ("r", "rb"):
-                self.seen.append(f"open {args[0]!r} {args[1]!r}")
-        elif event.startswith(_WATCHED) and not _imports():
-            self.seen.append(f"{event} {args!r:.200}")
-
-
-def _imports() -> bool:
-    """Whether the event is Python's own, which loads a module that is first needed now."""
-    return sys._getframe(2).f_globals["__name__"].startswith("importlib")
-
-
-def run_case(
-    path: Path, model: Model | None, whole: bool, watch: Watch
-) -> tuple[int, float, int, dict[str, str] | None]:
-    """Returns the outcome, seconds and bytes of memory of one load, and the finding if any.
-
-    The process ends by a signal if the load takes too long.
-    """
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, _WAITING)
-    watch.active, size, outcome, finding = True, 0, LOADED, None
-    try:
-        size = _load(path, model, whole)
-    except KerasFileError as error:
-        outcome, said = REFUSED, str(error)
-        if not (said.isprintable() and len(said) <= _LONGEST_MESSAGE and path.name in said):
-            finding = {"what": "message", "said": said[:5000]}
-        if _out_of_memory(error):
-            finding = {"what": "memory", "said": said}
-    except Exception as error:
-        outcome = FOUND
-        trace = "".join(traceback.format_exception(error))
-        finding = {"what": type(error).__name__, "said": str(error)[:500], "trace": trace[-3000:]}
-    watch.active = False
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    seconds, after = time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF)
-    memory = 1024 * (after.ru_maxrss - before)
-    if memory > 2**20:
-        _trim()
-    if watch.seen:
-        finding, watch.seen = {"what": "deed", "said": "; ".join(watch.seen)[:2000]}, []
-    if memory > size + MEBIBYTES * 2**20:
-        finding = {"what": "memory", "said": f"{memory} bytes for {size} of parameters"}
-    return FOUND if finding else outcome, seconds, memory, finding
-
-
-def _load(path: Path, model: Model | None, whole: bool) -> int:
-    """Returns the bytes of the parameters."""
-    if whole:
-        leaves = jax.tree.leaves(load(path, config=model).params)
-    else:
-        with open_keras(path) as file:
-            model = model or load_architecture(file, file, None)[0]
-            if file.weights is None:
-                raise KerasFileError(f"{path}: no weights")
-            try:
-                stored = placed(model, file.weights)
-            except KerasFileError as error:
-                raise KerasFileError(f"{path}: {error}") from error
-            leaves = [array.read() for array in jax.tree.leaves(stored)]
-    if any((np.asarray(leaf) == SECRET).any() for leaf in leaves):
-        raise AssertionError("an array of another file was read")
-    return sum(leaf.nbytes for leaf in leaves)
-
-
-def _out_of_memory(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, MemoryError):
-            return True
-        error = error.__cause__
-    return False
-
-
-def _trim(libc: Any = ctypes.CDLL(None)) -> None:
-    """Gives freed memory back, so that it counts again when the next case takes it."""
-    libc.malloc_trim(0)

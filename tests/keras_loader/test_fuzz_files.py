@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.cases import FORMATS
+from tests.fuzz.minimise import minimised
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
@@ -53,9 +54,9 @@ def test_many_mutated_files_load_or_are_refused(tmp_path, file_format):
 
 DEEDS = """
 import os, time
-from tests.fuzz import run
+from tests.fuzz import watched
 from jrnn import KerasFileError
-run.SECONDS = 0.3
+watched.SECONDS = 0.3
 calls = iter(range(100))
 
 def refuse(text):
@@ -81,7 +82,7 @@ def late(path, model, whole):
     while True:
         pass
 
-run._load = load
+watched.load_file = load
 """
 
 
@@ -101,8 +102,39 @@ def test_what_should_not_happen_is_found(tmp_path):
     assert findings[-1]["said"] == "SIGSEGV"
 
 
+CRASH = """
+import os
+from tests.fuzz import cases, watched
+
+sound = {one.data[:2000] for one in cases.fixtures("weights")}
+lengths = {len(one.data) for one in cases.fixtures("weights")}
+
+def load(path, model, whole):
+    data = path.read_bytes()
+    if len(data) in lengths and data[:2000] not in sound:
+        os.abort()
+    return 7
+
+watched.load_file = load
+"""
+
+
+def test_a_crashing_file_is_minimised(tmp_path):
+    _, findings = run(tmp_path, "weights", 25, CRASH)
+    crashes = [finding for finding in findings if finding["what"] == "crash"]
+    assert len(crashes) > 2
+    assert {finding["changed_bytes"] for finding in crashes} == {1}
+
+
+def test_minimised_keeps_what_is_needed_together():
+    sound, data = bytes(1000), bytes(k % 7 for k in range(1000))
+    found = minimised(data, sound, lambda file: file[3] == 3 and file[500] == 500 % 7)
+    assert [k for k in range(1000) if found[k]] == [3, 500]
+    assert minimised(b"abc", b"ab", lambda _: True) == b"abc"
+
+
 def test_a_hang_is_found_and_the_run_goes_on(tmp_path):
-    counts, findings = run(tmp_path, "weights", 2, DEEDS + "run._load = late\n")
+    counts, findings = run(tmp_path, "weights", 2, DEEDS + "watched.load_file = late\n")
     assert [(finding["number"], finding["what"]) for finding in findings] == [
         (0, "hang"),
         (1, "hang"),

@@ -149,6 +149,14 @@ def test_nonsense_is_an_error(child, code):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("name", "value"), [("executable", ""), ("frozen", True)])
+def test_without_an_interpreter_the_caller_is_told(monkeypatch, name, value):
+    monkeypatch.setattr(sys, name, value, raising=False)
+    with pytest.raises(ValueError, match="no Python interpreter") as error:
+        load_keras(KERAS, isolated=True)
+    assert not isinstance(error.value, KerasFileError)
+
+
 def test_arrays_only_inside_the_block():
     with open_isolated(KERAS) as file:
         array = all_groups(file)["layers/lstm/cell"][0]

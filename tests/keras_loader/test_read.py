@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -17,6 +18,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from jrnn.keras_loader.inflated import Inflated
 from jrnn.keras_loader.read import (
     KerasFileError,
     LegacyWeights,
@@ -496,6 +498,22 @@ def test_window_never_reads_outside_itself():
         window.readinto(bytearray(3))
     with pytest.raises(OSError, match="too early"):
         Window(io.BytesIO(b"0123"), 2, 5).readinto(bytearray(3))
+
+
+@pytest.mark.parametrize("size", [1, 2**20, 5 * 2**20 + 77])
+def test_inflated_reads_anywhere(size):
+    draw = random.Random(0)
+    data = (draw.randbytes(1000) * (size // 1000 + 1))[:size]
+    packed = zlib.compress(data, wbits=-zlib.MAX_WBITS)
+    window = Window(Inflated(Window(io.BytesIO(b"x" + packed), 1, len(packed)), size), 0, size)
+    for _ in range(60):
+        start = draw.randrange(size)
+        length = draw.choice((1, 100, 2**20, size))
+        window.seek(start)
+        assert window.read(length) == data[start : start + length]
+    too_long = Window(Inflated(Window(io.BytesIO(packed), 0, len(packed)), size), 0, size + 1)
+    with pytest.raises(OSError, match="too early"):
+        too_long.read()
 
 
 def test_huge_attribute_counts(tmp_path):
