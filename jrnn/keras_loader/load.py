@@ -10,6 +10,7 @@ from jrnn.keras_loader.errors import KerasFileError, shown
 from jrnn.keras_loader.isolated import open_isolated
 from jrnn.keras_loader.parse import parse_model
 from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
+from jrnn.keras_loader.size import check_size
 from jrnn.keras_loader.writer import Writer, writer_of
 from jrnn.model.graph import Model
 
@@ -131,7 +132,9 @@ def load_architecture(
         )
     try:
         writer = _writer(file, store, backend)
-        return parse_model(file.config, writer), writer
+        model = parse_model(file.config, writer)
+        check_size(model)
+        return model, writer
     except KerasFileError as error:
         raise KerasFileError(f"{shown(file.path)}: {error}") from error
 
