@@ -119,6 +119,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="what Keras ran on (tensorflow, jax, torch, theano, ...), if FILE does not say",
     )
+    parser.add_argument(
+        "--no-isolation",
+        dest="isolated",
+        action="store_false",
+        help="read the files in this process: sooner, but a hostile one may crash it",
+    )
 
 
 def _inspect(parser: argparse.ArgumentParser) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from jrnn.cli.describe import notes, options
-from jrnn.cli.loading import load_named
+from jrnn.cli.loading import load_named, open_named
 from jrnn.cli.terminal import say, show_table, text_of_shape
 from jrnn.keras_loader.describe import Shapes, count_params, work_out
 from jrnn.keras_loader.load import load_architecture
-from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
+from jrnn.keras_loader.read import KerasFile, LegacyWeights
 from jrnn.keras_loader.writer import Writer
 from jrnn.model import Model
 from jrnn.model.basic import TimeDistributed
@@ -30,7 +30,7 @@ _KINDS = {
 
 def run(args: argparse.Namespace) -> int:
     """Prints the tables."""
-    with open_keras(args.file) as file:
+    with open_named(args) as file:
         say(f"{args.file}: {_KINDS.get(file.kind, file.kind)}")
         whole = file.weights is not None or args.weights is not None
         described = file.config is not None or args.config is not None

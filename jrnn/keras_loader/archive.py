@@ -1,18 +1,18 @@
 """The `.keras` zip: three members, read in place and never unpacked to disk."""
 
-import io
 import struct
 import zipfile
 import zlib
 from typing import NamedTuple
 
 from jrnn.keras_loader.errors import KerasFileError, reading, shown
+from jrnn.keras_loader.inflated import Inflated
 from jrnn.keras_loader.json_text import LARGEST_TEXT
 from jrnn.keras_loader.window import Window
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
 _WEIGHTS, _PICKLED_WEIGHTS = "model.weights.h5", "model.weights.npz"
-_LARGEST_DIRECTORY = 16 * 2**20
+_LARGEST_DIRECTORY = 2**20
 _MOST_MEMBERS = 10_000
 _LARGEST_INFLATED = 2**30
 _FREE_BYTES = 2**20
@@ -96,6 +96,15 @@ def _not_a_model(members: dict[str, zipfile.ZipInfo], where: str) -> KerasFileEr
 
 def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where: str) -> bytes:
     """The bytes of a member; its declared size is a promise that zipfile holds it to."""
+    _check_expansion(info, limit, where)
+    pieces = []
+    with archive.open(info) as member:
+        while piece := member.read(_SLICE):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _check_expansion(info: zipfile.ZipInfo, limit: int, where: str) -> None:
     name = shown(info.filename)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise KerasFileError(
@@ -108,28 +117,27 @@ def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, where
             f"{where}: expected {name} to unpack to at most {min(limit, allowed)} bytes, "
             f"found {info.file_size} from {info.compress_size}; do not trust this file"
         )
-    pieces = []
-    with archive.open(info) as member:
-        while piece := member.read(_SLICE):
-            pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _weights(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Window, where: str) -> Window:
-    if info.compress_type != zipfile.ZIP_STORED:
-        data = _inflated(archive, info, _LARGEST_INFLATED, where)
-        return Window(io.BytesIO(data), 0, len(data))
+    """The weights where they lie; deflated ones are unpacked as they are read."""
+    stored = info.compress_type == zipfile.ZIP_STORED
+    if not stored:
+        _check_expansion(info, _LARGEST_INFLATED, where)
     source.seek(info.header_offset)
     signature, *_, name_length, extra_length = _LOCAL_HEADER.unpack(source.read(_LOCAL_HEADER.size))
     name = source.read(name_length)
     start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-    inside = start + info.file_size <= archive.start_dir and info.file_size == info.compress_size
-    if signature != b"PK\3\4" or name != info.filename.encode() or not inside:
+    inside = start + info.compress_size <= archive.start_dir
+    whole = info.file_size == info.compress_size or not stored
+    if signature != b"PK\3\4" or name != info.filename.encode() or not (inside and whole):
         raise KerasFileError(
             f"{where}: expected {shown(info.filename)} where the zip's directory says, found "
             f"other bytes; the file is damaged or cut short: fetch or save it again"
         )
-    window = Window(source.file, source.start + start, info.file_size)
+    window = Window(source.file, source.start + start, info.compress_size)
+    if not stored:
+        window = Window(Inflated(window, info.file_size), 0, info.file_size)
     _check_sum(window, info.CRC, where)
     return window
 

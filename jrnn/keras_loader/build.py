@@ -22,13 +22,17 @@ _FIT_SOME_SIZES = (ConvolutionLayer, Cropping, Pooling, RepeatVector, Reshape)
 
 def build_params(model: Model, weights: LegacyWeights | ObjectWeights) -> dict[str, Any]:
     """Returns the parameters; all shapes are checked before any array is read."""
-    if isinstance(weights, LegacyWeights):
-        stored = from_layers(model, weights)
-    else:
-        stored = from_objects(model, weights)
+    stored = placed(model, weights)
     check_together(model, stored)
     # What was just read belongs to nobody else: where it can, JAX keeps it instead of a copy.
     return jax.tree.map(lambda array: jax.device_put(array.read(), may_alias=True), stored)
+
+
+def placed(model: Model, weights: LegacyWeights | ObjectWeights) -> dict[str, Any]:
+    """Returns the parameters with stored arrays as leaves, unread; each fits its layer."""
+    if isinstance(weights, LegacyWeights):
+        return from_layers(model, weights)
+    return from_objects(model, weights)
 
 
 def check_together(model: Model, stored: Mapping[str, Any]) -> None:

@@ -10,9 +10,9 @@ from math import prod
 import numpy as np
 
 from jrnn.keras_loader.errors import KerasFileError, reading, shown
-from jrnn.keras_loader.hdf5_headers import claimed_text_bytes
+from jrnn.keras_loader.hdf5_headers import claimed_text_bytes, reads_other_files
 from jrnn.keras_loader.json_text import LARGEST_TEXT
-from jrnn.keras_loader.stored_array import DTYPES, StoredArray
+from jrnn.keras_loader.stored_array import DTYPES, StoredArray, aligned
 from jrnn.keras_loader.window import Window
 
 
@@ -32,11 +32,11 @@ def _without_plugins() -> Iterator[None]:
 
 with _without_plugins():
     import h5py
-    from h5py import h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]
+    from h5py import h5i, h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]
 
     h5py.h5pl.size()  # any plugin call makes HDF5 read the variable now
 
-MOST_NAMES = 65_536
+MOST_NAMES = 16_384
 _HIGHEST_RANK = 6
 _FREE_BYTES = 2**20
 _MOST_INFLATION = 200
@@ -49,6 +49,7 @@ class Seen:
 
     source: Window
     groups: set[int] = field(default_factory=set)
+    objects: set[int] = field(default_factory=set)
     stored: int = 0
     declared: int = 0
     text: int = 0
@@ -82,9 +83,24 @@ def address(group: h5py.Group | h5py.Dataset) -> int:
     return h5o.get_info(group.id).addr
 
 
-def is_hard_link(group: h5py.Group, name: bytes) -> bool:
-    """Whether the entry `name` of `group` is the object itself, not the name of another place."""
-    return group.id.links.get_info(name).type == h5l.TYPE_HARD
+def check_link(group: h5py.Group, name: bytes, where: str, seen: Seen) -> None:
+    """Refuses an entry of a group that is no object of this file, before it is opened."""
+    link = group.id.links.get_info(name)
+    if link.type != h5l.TYPE_HARD:
+        raise KerasFileError(
+            f"{where}: expected a hard link, found a soft or external one, which may point to "
+            f"other files; do not trust this file"
+        )
+    if link.u not in seen.objects and reads_other_files(seen.source, link.u):
+        raise _lies_elsewhere(where)
+    seen.objects.add(link.u)
+
+
+def _lies_elsewhere(where: str) -> KerasFileError:
+    return KerasFileError(
+        f"{where}: expected data inside this file, found external or virtual storage, "
+        f"which reads other files; do not trust this file"
+    )
 
 
 def strings(h5: h5py.Group | h5py.Dataset, name: str, where: str, seen: Seen) -> list[str] | None:
@@ -144,42 +160,35 @@ def checked_array(dataset: h5py.Dataset, label: str, where: str, seen: Seen) -> 
         )
     seen.charge(stored, declared, where)
 
-    def load() -> np.ndarray:
-        if not dataset:
-            raise KerasFileError(
-                f"{where}: expected an open file, found it closed; "
-                f"read arrays inside the with-block of open_keras"
-            )
-        if not dataset.size or not shape:
-            return dataset[()]
-        values = _aligned(shape, dataset.dtype)
-        dataset.read_direct(values)
-        return values
-
-    return StoredArray(label, shape, dtype, load, where)
+    # An open array takes 16 kB, thus it is closed now and opened again to be read.
+    file, name = dataset.file, h5i.get_name(dataset.id)
+    return StoredArray(label, shape, dtype, lambda: _values(file, name, where), where)
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array that begins at a multiple of 64 bytes: JAX can take it over uncopied."""
-    size = prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
+def _values(file: h5py.File, name: bytes, where: str) -> np.ndarray:
+    if not file:
+        raise KerasFileError(
+            f"{where}: expected an open file, found it closed; "
+            f"read arrays inside the with-block of open_keras"
+        )
+    dataset = h5py.Dataset(h5py.h5d.open(file.id, name))
+    if not dataset.size or not dataset.shape:
+        return dataset[()]
+    values = aligned(dataset.shape, dataset.dtype)
+    dataset.read_direct(values)
+    return values
 
 
 def _check_storage_kind(dataset: h5py.Dataset, where: str) -> bool:
     """Refuses what reads other files or needs other code; returns whether the array is chunked.
 
-    This comes before the shape is asked for: the shape of a virtual dataset opens its sources.
+    What `check_link` has read in the header HDF5 may understand otherwise, thus it is asked too.
     """
     plan = dataset.id.get_create_plist()
     layout = plan.get_layout()
     known = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED)
     if layout not in known or plan.get_external_count():
-        raise KerasFileError(
-            f"{where}: expected data inside this file, found external or virtual storage, "
-            f"which reads other files; do not trust this file"
-        )
+        raise _lies_elsewhere(where)
     unknown = {plan.get_filter(k)[0] for k in range(plan.get_nfilters())} - _FILTERS
     if unknown:
         raise KerasFileError(

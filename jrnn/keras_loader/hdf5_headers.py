@@ -1,20 +1,23 @@
-"""How long the texts of an attribute claim to be, read from the bytes of its object header.
+"""What must be known before HDF5 is asked, read from the bytes of an object header.
 
 HDF5 allocates a variable-length string by the length written beside its address, up to 4 GiB for
-each, before it looks whether the file holds that much, and h5py has no call to ask first. This
-follows the HDF5 File Format Specification 3.0, sections IV.A (headers) and IV.A.2.m (attributes).
+each, before it looks whether the file holds that much, and h5py has no call to ask first. It
+walks the heap that the text lies in without end where an object there has no size, and does the
+same for a virtual dataset's list of files as soon as that is opened. This follows the HDF5 File
+Format Specification 3.0, sections IV.A (headers), IV.A.2 (their messages) and III.E (global heaps).
 """
 
 import struct
 from collections.abc import Iterator
 
-from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.window import Window
 
-_CONTINUATION, _ATTRIBUTE = 0x10, 0x0C
+_CONTINUATION, _ATTRIBUTE, _EXTERNAL_FILES, _LAYOUT = 0x10, 0x0C, 0x07, 0x08
+_VIRTUAL = 3  # the class of a layout
 _SHARED = 0x02
 _MOST_BLOCKS = 1_000
 _LARGEST_BLOCK = 2**24
+_OBJECT_HEADER = 16
 
 
 def claimed_text_bytes(source: Window, header: int, name: bytes, count: int) -> int | None:
@@ -30,11 +33,21 @@ def claimed_text_bytes(source: Window, header: int, name: bytes, count: int) -> 
         The bytes HDF5 will allocate, or None if the attribute is not stored in the header itself.
     """
     found = [
-        _sum_of_lengths(body, count)
+        _texts(body, count)
         for kind, flags, body in _messages(source, header)
         if kind == _ATTRIBUTE and not flags & _SHARED and _attribute_name(body) == name
     ]
-    return max(found, default=None)
+    for heap in {heap for texts in found for _, heap in texts}:
+        _check_heap(source, heap)
+    return max((sum(length for length, _ in texts) for texts in found), default=None)
+
+
+def reads_other_files(source: Window, header: int) -> bool:
+    """Returns whether the object with this header is an array with data in other files."""
+    return any(
+        kind == _EXTERNAL_FILES or (kind == _LAYOUT and body[2 if body[0] < 3 else 1] == _VIRTUAL)
+        for kind, _, body in _messages(source, header)
+    )
 
 
 def _messages(source: Window, header: int) -> Iterator[tuple[int, int, bytes]]:
@@ -63,12 +76,12 @@ def _messages(source: Window, header: int) -> Iterator[tuple[int, int, bytes]]:
                 address, size = struct.unpack_from("<QQ", body)
                 blocks.append((address + edges[0], size - sum(edges)))
             yield kind, flags, body
-    raise KerasFileError(f"an object header of more than {_MOST_BLOCKS} blocks")
+    raise ValueError(f"an object header of more than {_MOST_BLOCKS} blocks")
 
 
 def _at(source: Window, address: int, size: int) -> bytes:
     if not 0 <= size <= _LARGEST_BLOCK or address + size > source.size:
-        raise KerasFileError(f"an object header at {address} with {size} bytes")
+        raise ValueError(f"an object header at {address} with {size} bytes")
     source.seek(address)
     return source.read(size)
 
@@ -79,9 +92,26 @@ def _attribute_name(body: bytes) -> bytes:
     return body[start : start + size].split(b"\0")[0]
 
 
-def _sum_of_lengths(body: bytes, count: int) -> int:
-    """The strings stand last in the message: length (4), heap address (8), index (4) of each."""
+def _texts(body: bytes, count: int) -> list[tuple[int, int]]:
+    """The length of each text and the address of the heap that holds it.
+
+    They stand last in the message: length (4), heap address (8), index (4) of each.
+    """
     sizes = struct.unpack_from("<3H", body, 2)
     padded = [-(-size // 8) * 8 if body[0] == 1 else size for size in sizes]
     start = (9 if body[0] == 3 else 8) + sum(padded)
-    return sum(struct.unpack_from("<I", body, start + 16 * k)[0] for k in range(count))
+    return [struct.unpack_from("<IQ", body, start + 16 * k) for k in range(count)]
+
+
+def _check_heap(source: Window, address: int) -> None:
+    """Walks a heap as HDF5 will: each object must lie in it, and lead on to the next."""
+    if not 0 < address < source.size:  # no text, or an address HDF5 refuses itself
+        return
+    (size,) = struct.unpack_from("<Q", _at(source, address, 16), 8)
+    heap, place = _at(source, address, size), 16
+    while place + _OBJECT_HEADER <= size:
+        index, length = struct.unpack_from("<H6xQ", heap, place)
+        step = _OBJECT_HEADER + -(-length // 8) * 8 if index else length
+        if not _OBJECT_HEADER <= step <= size - place:
+            raise ValueError(f"a heap at {address} whose object at {place} has {length} bytes")
+        place += step

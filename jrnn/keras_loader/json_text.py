@@ -6,9 +6,12 @@ import numpy as np
 
 from jrnn.keras_loader.errors import KerasFileError, reading
 
-LARGEST_TEXT = 64 * 2**20
-_MOST_VALUES = 2_000_000
+# What is parsed may take 16 times the text (one wide letter makes all of it four bytes each), and
+# every value 72 bytes: with these limits no text costs 64 MiB.
+LARGEST_TEXT = 4 * 2**20
+_MOST_VALUES = 500_000
 _DEEPEST = 200
+_PIECE = 2**16
 
 
 def parse_json_object(text: bytes, where: str) -> dict:
@@ -50,8 +53,11 @@ def _depth(text: bytes) -> int:
     """The deepest nesting of brackets outside strings."""
     plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside = b"".join(plain.split(b'"')[::2])
-    marks = np.frombuffer(outside, np.uint8)
-    opened = (marks == ord("[")) | (marks == ord("{"))
-    closed = (marks == ord("]")) | (marks == ord("}"))
-    steps = opened.astype(np.int8) - closed.astype(np.int8)
-    return int(np.cumsum(steps[steps != 0], dtype=np.int64).max(initial=0))
+    deepest = now = 0
+    for start in range(0, len(outside), _PIECE):
+        marks = np.frombuffer(outside[start : start + _PIECE], np.uint8)
+        opened = (marks == ord("[")) | (marks == ord("{"))
+        closed = (marks == ord("]")) | (marks == ord("}"))
+        depths = now + np.cumsum(opened.astype(np.int64) - closed)
+        deepest, now = max(deepest, int(depths.max())), int(depths[-1])
+    return deepest

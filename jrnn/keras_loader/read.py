@@ -132,7 +132,7 @@ def _directory(name: str) -> KerasFileError:
 
 
 def _from_hdf5(name: str, root: Group) -> KerasFile:
-    config = root.text("model_config")
+    config = _utf8(root, "model_config")
     version, backend = root.text("keras_version"), root.text("backend")
     if config is None and root.name_list("layer_names") is None:
         return KerasFile(name, "weights", None, version, backend, _object_weights(root))
@@ -146,11 +146,17 @@ def _from_hdf5(name: str, root: Group) -> KerasFile:
     return KerasFile(
         name,
         "legacy_weights" if config is None else "legacy",
-        None if config is None else _architecture(config.encode(), f"{root.where}, model_config"),
+        None if config is None else _architecture(config, f"{root.where}, model_config"),
         version or weights.keras_version,
         backend or weights.backend,
         weights,
     )
+
+
+def _utf8(group: Group, name: str) -> bytes | None:
+    """A text as bytes, a quarter of what Python takes for one with wide letters."""
+    text = group.text(name)
+    return None if text is None else text.encode()
 
 
 def _object_weights(root: Group) -> ObjectWeights:

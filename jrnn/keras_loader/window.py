@@ -2,8 +2,15 @@
 
 import io
 import os
+from typing import Protocol
 
-from jrnn.keras_loader.errors import KerasFileError
+
+class Bytes(Protocol):
+    """What a window looks into."""
+
+    def seek(self, position: int, /) -> object: ...
+
+    def readinto(self, view: memoryview, /) -> int | None: ...
 
 
 class Window(io.RawIOBase):
@@ -14,9 +21,7 @@ class Window(io.RawIOBase):
     uninitialised memory, therefore a read that starts inside the window is whole or fails.
     """
 
-    def __init__(
-        self, file: io.FileIO | io.BytesIO, start: int, size: int, longest_read: int | None = None
-    ):
+    def __init__(self, file: Bytes, start: int, size: int, longest_read: int | None = None):
         super().__init__()
         self.file = file
         self.start = start
@@ -45,7 +50,7 @@ class Window(io.RawIOBase):
         left = max(0, self.size - self._position)
         wanted = left if size is None or size < 0 else min(size, left)
         if wanted > self.longest_read:
-            raise KerasFileError(f"a read of {wanted} bytes, the limit is {self.longest_read}")
+            raise OSError(f"a read of {wanted} bytes, the limit is {self.longest_read}")
         buffer = bytearray(wanted)
         self._fill(memoryview(buffer))
         return bytes(buffer)
