@@ -20,6 +20,7 @@ from jrnn.keras_loader.hdf5_checks import (
     h5py,
     strings,
 )
+from jrnn.keras_loader.hdf5_headers import check_root
 from jrnn.keras_loader.stored_array import StoredArray
 from jrnn.keras_loader.window import Window
 
@@ -148,6 +149,7 @@ class Group:
 def open_hdf5(source: Window, where: str, stack: ExitStack) -> Group:
     """Returns the root group of an HDF5 file, open until `stack` closes."""
     with reading(where):
+        check_root(source)
         # Each chunk is read once: to keep it would double what a chunked file takes.
         file = h5py.File(source, "r", rdcc_nbytes=0)
         stack.callback(_close, file)

@@ -2,9 +2,11 @@
 
 HDF5 allocates a variable-length string by the length written beside its address, up to 4 GiB for
 each, before it looks whether the file holds that much, and h5py has no call to ask first. It
-walks the heap that the text lies in without end where an object there has no size, and does the
-same for a virtual dataset's list of files as soon as that is opened. This follows the HDF5 File
-Format Specification 3.0, sections IV.A (headers), IV.A.2 (their messages) and III.E (global heaps).
+walks the heap that the text lies in without end where an object there has no size, does the same
+for a virtual dataset's list of files as soon as that is opened, and takes memory without end where
+the free places in the heap of a group's names lead in a circle. This follows the HDF5 File Format
+Specification 3.0: II (superblock), III.D (local heaps), III.E (global heaps), IV.A (headers) and
+IV.A.2 (their messages).
 """
 
 import struct
@@ -12,8 +14,9 @@ from collections.abc import Iterator
 
 from jrnn.keras_loader.window import Window
 
-_CONTINUATION, _ATTRIBUTE, _EXTERNAL_FILES, _LAYOUT = 0x10, 0x0C, 0x07, 0x08
+_CONTINUATION, _SYMBOL_TABLE, _ATTRIBUTE, _EXTERNAL_FILES, _LAYOUT = 0x10, 0x11, 0x0C, 0x07, 0x08
 _VIRTUAL = 3  # the class of a layout
+_NO_MORE = 1  # in place of where the next free place lies
 _SHARED = 0x02
 _MOST_BLOCKS = 1_000
 _LARGEST_BLOCK = 2**24
@@ -42,12 +45,50 @@ def claimed_text_bytes(source: Window, header: int, name: bytes, count: int) -> 
     return max((sum(length for length, _ in texts) for texts in found), default=None)
 
 
+def check_root(source: Window) -> None:
+    """Refuses a file whose first group would keep HDF5 busy for ever; call this before HDF5.
+
+    Raises:
+        ValueError: if it would, or the file is not laid out as all that Keras writes is.
+    """
+    start = _at(source, 0, 96)
+    new = start[8] >= 2
+    sizes, base_at, root_at = (start[9:11], 12, 36) if new else (start[13:15], 24, 64)
+    root_at += 4 * (start[8] == 1)
+    (base,), (root,) = (struct.unpack_from("<Q", start, at) for at in (base_at, root_at))
+    if sizes != b"\x08\x08" or base != 0:
+        raise ValueError(f"addresses of {sizes.hex()} bytes from {base}")
+    reads_other_files(source, root)
+    if not new:  # the same once more, beside the address
+        _check_names(source, *struct.unpack_from("<Q", start, root_at + 24))
+
+
 def reads_other_files(source: Window, header: int) -> bool:
-    """Returns whether the object with this header is an array with data in other files."""
-    return any(
-        kind == _EXTERNAL_FILES or (kind == _LAYOUT and body[2 if body[0] < 3 else 1] == _VIRTUAL)
-        for kind, _, body in _messages(source, header)
-    )
+    """Returns whether the object with this header is an array with data in other files.
+
+    Raises:
+        ValueError: if it is a group that would keep HDF5 busy for ever.
+    """
+    found = False
+    for kind, _, body in _messages(source, header):
+        if kind == _SYMBOL_TABLE:
+            _check_names(source, *struct.unpack_from("<Q", body, 8))
+        found |= kind == _EXTERNAL_FILES
+        found |= kind == _LAYOUT and body[2 if body[0] < 3 else 1] == _VIRTUAL
+    return found
+
+
+def _check_names(source: Window, address: int) -> None:
+    """Walks the free places in the heap of a group's names as HDF5 will."""
+    if not 0 < address <= source.size - 32:  # no heap, or an address HDF5 refuses itself
+        return
+    size, place, data = struct.unpack("<3Q", _at(source, address, 32)[8:])
+    seen = set()
+    while place != _NO_MORE and place + 16 <= size and data + size <= source.size:
+        if place in seen:
+            raise ValueError(f"a heap at {address} whose free places lead back to {place}")
+        seen.add(place)
+        (place,) = struct.unpack("<Q", _at(source, data + place, 8))
 
 
 def _messages(source: Window, header: int) -> Iterator[tuple[int, int, bytes]]:

@@ -204,3 +204,5 @@ def _work(
             if finding:
                 with open(place / "findings", "a") as log:
                     log.write(json.dumps({"number": number, **finding}) + "\n")
+                if "emory" in finding["what"]:  # the process may not have it back: take a new one
+                    return

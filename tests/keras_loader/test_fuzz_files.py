@@ -57,12 +57,13 @@ import os, time
 from tests.fuzz import watched
 from jrnn import KerasFileError
 watched.SECONDS = 0.3
-calls = iter(range(100))
+calls = open("calls", "a+b", 0)  # how many there were: each process begins anew
 
 def refuse(text):
     raise KerasFileError(text)
 
 def load(path, model, whole):
+    calls.write(b"x")
     return [
         lambda: 7,
         lambda: refuse(f"{path}: refused"),
@@ -76,7 +77,7 @@ def load(path, model, whole):
         lambda: open(path, "ab").close() or 7,
         lambda: os.system("true"),
         lambda: os.kill(os.getpid(), 11),
-    ][next(calls)]()
+    ][os.path.getsize("calls") - 1]()
 
 def late(path, model, whole):
     while True:

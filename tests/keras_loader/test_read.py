@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -566,6 +567,32 @@ def test_heap_that_leads_nowhere(tmp_path, index, size):
     data[first + 8 : first + 16] = struct.pack("<Q", size)
     path.write_bytes(data)
     assert "whose object at" in refusal(path)
+
+
+@pytest.mark.parametrize("which", [0, 2, 3, 4])  # 1: /vars, which is not opened
+def test_free_places_in_a_circle(tmp_path, which):
+    """HDF5 would take memory for each of them, for ever: 20 kB that end a machine."""
+    path = write_v3(tmp_path / "w.h5")
+    data = bytearray(path.read_bytes())
+    heaps = [found.start() for found in re.finditer(b"HEAP", data)]
+    assert len(heaps) > 4
+    _, first, start = struct.unpack_from("<3Q", data, heaps[which] + 8)
+    data[start + first : start + first + 8] = struct.pack("<Q", first)
+    path.write_bytes(data)
+    assert f"a heap at {heaps[which]} whose free places lead back to {first}" in refusal(path)
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("what", ["base", "sizes"])
+def test_other_addresses_than_keras_writes(tmp_path, libver, what):
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        file["layers/lstm/vars/0"] = np.ones(3)
+    data = bytearray(path.read_bytes())
+    place = {"base": (24, 12), "sizes": (13, 9)}[what][libver == "latest"]
+    data[place] = 4
+    path.write_bytes(data)
+    assert "found ValueError (addresses of" in refusal(path)
 
 
 def test_virtual_arrays_are_not_even_opened(tmp_path):
