@@ -22,10 +22,12 @@ def cell_dropout(config: Config) -> dict[str, Any]:
         per_gate = config.get("consume_less") != "gpu"
     elif recurrent > 0 and config.writer.recurrent_dropout_is_per_gate:
         per_gate = True
+    of_input = rate(config, "dropout", "dropout_W")
     return {
-        "dropout": rate(config, "dropout", "dropout_W"),
+        "dropout": of_input,
         "recurrent_dropout": recurrent,
-        "dropout_per_gate": per_gate or config.kind.startswith("ConvLSTM"),
+        "dropout_per_gate": (per_gate or config.kind.startswith("ConvLSTM"))
+        and of_input + recurrent > 0,
     }
 
 

@@ -102,6 +102,7 @@ def _is_fused(layer: Recurrent, config: Config) -> bool:
     """Returns whether tf.keras runs the layer's loop fused, which draws dropout at each step."""
     return (
         config.writer.fuses_loops
+        and layer.dropout > 0
         and layer.recurrent_dropout == 0
         and not layer.unroll
         and isinstance(layer.cell, GRUCell | LSTMCell)
