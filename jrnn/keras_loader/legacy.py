@@ -235,7 +235,7 @@ def _placed(layer: Layer, trained: Pieces, frozen: Pieces, known: Known) -> Any:
     if isinstance(layer, TimeDistributed):
         return parts[0]
     own = [*itertools.islice(trained, counts[0]), *itertools.islice(frozen, counts[1])]
-    return fill(layer, [array for piece in own for array in piece])
+    return fill(layer, _kernels_first([array for piece in own for array in piece]))
 
 
 def _check_sides(layer: Bidirectional, forward: Any, backward: Any) -> None:

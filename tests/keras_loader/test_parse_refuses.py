@@ -45,7 +45,8 @@ def test_options_with_a_meaning_are_refused_and_others_ignored(kind):
     assert "'peephole' is True" in message
     for nothing in (None, False, 0, "", [], {}):
         assert parse_layer(layer(kind, peephole=nothing), TF2) == plain
-    read = {"name", "trainable", "dtype", "input_dim", "dropout", "recurrent_dropout"}
+    read = {"name", "trainable", "dtype", "input_dim", "noise_shape"}
+    read |= {"dropout", "recurrent_dropout", "dropout_W", "dropout_U"}
     anything = {key: ["anything"] for key in HARMLESS - read}
     assert parse_layer(layer(kind, **anything), TF2).name == "my_layer"
     of_training = ("_regularizer", "_constraint", "_initializer", "init", "unit_forget_bias")
