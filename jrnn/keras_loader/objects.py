@@ -1,11 +1,11 @@
 """Placing the arrays of the layout of Keras 3: one group for each object, by its path."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jrnn.keras_loader.arrays import fill, has_arrays, listed, quoted
-from jrnn.keras_loader.classes import snake_case
+from jrnn.keras_loader.classes import class_of, snake_case
 from jrnn.keras_loader.cudnn import is_cudnn
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.multi_head import PROJECTIONS
@@ -53,12 +53,13 @@ class _Walk:
         prefix = f"{path}/"
         keys = {key[len(prefix) :].split("/")[0] for key in self.objects if key.startswith(prefix)}
         groups: dict[int, str] = {}
-        for kind in dict.fromkeys(layer.kind for layer in owners):
-            pattern = re.compile(rf"{snake_case(kind)}(?:_(\d+))?")
+        kinds = {id(layer): _stored_as(layer, keys) for layer in owners}
+        for kind in dict.fromkeys(kinds.values()):
             found = sorted(
-                (int(match[1] or 0), key) for key in keys if (match := pattern.fullmatch(key))
+                (int(match[1] or 0), key) for key in keys if (match := _named(kind).fullmatch(key))
             )
-            layers = self._stored(owners, kind, len(found))
+            layers = [layer for layer in owners if kinds[id(layer)] == kind]
+            layers = self._stored(owners, layers, len(found))
             groups |= {id(one): key for one, (_, key) in zip(layers, found, strict=True)}
         params = []
         for layer in owners:
@@ -69,23 +70,22 @@ class _Walk:
                 params.append(self._again(layer) if has_arrays(layer, surely=True) else None)
         return params
 
-    def _stored(self, owners: Sequence[Layer], kind: str, found: int) -> list[Layer]:
+    def _stored(self, owners: Sequence[Layer], layers: list[Layer], found: int) -> list[Layer]:
         """Returns the layers of a class that are stored here and not where they were met before."""
-        layers = [layer for layer in owners if layer.kind == kind]
         if len(layers) == found:
             return layers
         met = [layer for layer, _ in self.met]
         new = []
         for layer in owners:
-            if layer.kind == kind and not _was_met(layer, met):
+            if any(layer is one for one in layers) and not _was_met(layer, met):
                 new.append(layer)
             met += _and_inner(layer)
         if len(new) != found:  # a layer of the caller's may have no arrays
             new = [layer for layer in new if has_arrays(layer, surely=True)]
         if len(new) != found:
             raise KerasFileError(
-                f"the file holds arrays for {found} layers of class {kind}, but the model "
-                f"needs them for {len(layers)}: {quoted(layer.name for layer in layers)}"
+                f"the file holds arrays for {found} layers of class {layers[0].kind}, but the "
+                f"model needs them for {len(layers)}: {quoted(layer.name for layer in layers)}"
             )
         return new
 
@@ -126,6 +126,16 @@ class _Walk:
         if isinstance(layer, MultiHeadAttention) or is_custom(layer):
             return fill(layer, _with_inner(layer, path + inside, self.objects))
         return fill(layer, self.objects.pop(path + inside, ()))
+
+
+def _stored_as(layer: Layer, keys: Collection[str]) -> str:
+    """Returns the class whose name the layer's group has: Keras 3's if the older one's has none."""
+    known = any(map(_named(layer.kind).fullmatch, keys))
+    return layer.kind if known else class_of(layer)
+
+
+def _named(kind: str) -> re.Pattern[str]:
+    return re.compile(rf"{snake_case(kind)}(?:_(\d+))?")
 
 
 def _was_met(layer: Layer, met: Sequence[Layer]) -> bool:

@@ -30,9 +30,11 @@ from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
 from jrnn.model.noise import AlphaDropout, Dropout, GaussianNoise
 from jrnn.model.normalization import (
     BatchNormalization,
+    GroupNormalization,
     LayerNormalization,
     Normalization,
     Rescaling,
+    RMSNormalization,
     UnitNormalization,
 )
 from jrnn.model.pooling import GlobalPooling, Pooling
@@ -127,7 +129,7 @@ def _up_sampling(layer: UpSampling) -> Options:
         return {"size": layer.size[0], **_images_alone(layer)}
     return {
         "size": list(layer.size),
-        "interpolation": layer.interpolation,
+        **({"interpolation": layer.interpolation} if layer.rank == 2 else {}),
         **_images_alone(layer),
     }
 
@@ -204,6 +206,9 @@ OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
     AlphaDropout: _dropout,
     Dropout: _dropout,
     GaussianNoise: _noise,
+    GroupNormalization: lambda layer: {
+        key: getattr(layer, key) for key in ("groups", "axis", "epsilon", "center", "scale")
+    },
     Identity: lambda layer: {},
     LayerNormalization: _layer_normalization,
     Masking: lambda layer: {"mask_value": layer.mask_value},
@@ -212,6 +217,7 @@ OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
     PReLU: _prelu,
     Permute: lambda layer: {"dims": list(layer.dims)},
     Pooling: _pooling,
+    RMSNormalization: lambda layer: {"axis": list(layer.axis), "epsilon": layer.epsilon},
     RepeatVector: lambda layer: {"n": layer.n},
     Rescaling: lambda layer: {"scale": listed(layer.scale), "offset": listed(layer.offset)},
     Reshape: lambda layer: {"target_shape": list(layer.target_shape)},

@@ -92,6 +92,8 @@ def test_keras1_spelling():
         kind="LSTM",
         trainable=False,
         regularizers=(("kernel", regularizers.l2(0.1)),),
+        dropout=0.2,
+        recurrent_dropout=0.1,
         cell=LSTMCell(
             activation="relu",
             recurrent_activation="sigmoid",
@@ -142,6 +144,9 @@ def test_every_recurrent_option_of_keras3():
             activation="swish", recurrent_activation="linear", reset_after=False, use_bias=False
         ),
         units=4,
+        dropout=0.5,
+        recurrent_dropout=0.5,
+        dropout_per_gate=True,
         return_sequences=True,
         return_state=True,
         go_backwards=True,

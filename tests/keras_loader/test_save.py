@@ -24,6 +24,12 @@ FORMATS = ("m.keras", "m.h5", "m.weights.h5")
 # What Keras 3 computes otherwise; and hard_sigmoid, which older versions define in another way.
 DIFFERENT = {
     "keras-2.3.1/mask_bidir.h5": "zero_output_for_mask",
+    "keras-3.0.5-jax/merge_masked.h5": "mask_rule",
+    "keras-3.0.5-jax/softmax_explicit_mask.keras": "mask_rule",
+    "tf.keras-2.13/softmax_explicit_mask.keras": "mask_rule",
+    "tf.keras-2.2/relu_masked.h5": "passes_mask",
+    "tf.keras-2.2/softmax_masked.h5": "mask_rule",
+    "tf.keras-2.2/time_major_bidir.h5": "time_major",
     "tf.keras-2.15/td_masking_lstm.h5": "mask_from_inner",
     "tf.keras-2.15/td_masking_lstm.keras": "mask_from_inner",
 }
