@@ -7,6 +7,7 @@ from jrnn.keras_loader.multi_head import multi_head_arrays, multi_head_params
 from jrnn.keras_loader.stored_array import StoredArray, converted, turned
 from jrnn.model.activation import PReLU, PReLUParams
 from jrnn.model.attention import Attention, AttentionParams
+from jrnn.model.batch_normalization import BatchNormalization, BatchNormalizationParams
 from jrnn.model.convolution import (
     Convolution,
     ConvolutionLayer,
@@ -18,8 +19,6 @@ from jrnn.model.convolution import (
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.normalization import (
-    BatchNormalization,
-    BatchNormalizationParams,
     GroupNormalization,
     LayerNormalization,
     LayerNormalizationParams,

@@ -12,9 +12,9 @@ from jrnn.keras_loader.options import axes, choice
 from jrnn.model.activation import PReLU, Softmax
 from jrnn.model.attention import Attention
 from jrnn.model.basic import ActivationLayer
+from jrnn.model.batch_normalization import BatchNormalization
 from jrnn.model.layer import Layer
 from jrnn.model.normalization import (
-    BatchNormalization,
     GroupNormalization,
     LayerNormalization,
     Normalization,

@@ -19,6 +19,7 @@ from jrnn.model.basic import (
     RepeatVector,
     Reshape,
 )
+from jrnn.model.batch_normalization import BatchNormalization
 from jrnn.model.convolution import (
     Convolution,
     ConvolutionLayer,
@@ -29,7 +30,6 @@ from jrnn.model.layer import Layer
 from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
 from jrnn.model.noise import AlphaDropout, Dropout, GaussianNoise
 from jrnn.model.normalization import (
-    BatchNormalization,
     GroupNormalization,
     LayerNormalization,
     Normalization,

@@ -14,8 +14,8 @@ import jax
 from jrnn.keras_loader.build import blank, blank_inputs
 from jrnn.model.activation import Softmax
 from jrnn.model.basic import Embedding, Masking, TimeDistributed
+from jrnn.model.batch_normalization import BatchNormalization
 from jrnn.model.graph import Model, Node, Ref
-from jrnn.model.normalization import BatchNormalization
 from jrnn.model.operation import TENSOR, Operation
 from jrnn.model.pooling import GlobalPooling
 from jrnn.model.recurrent import Bidirectional, Recurrent

@@ -15,22 +15,6 @@ from jrnn.model.merging import unit
 Numbers = float | tuple  # a number, or numbers in tuples of tuples
 
 
-class BatchNormalizationParams(NamedTuple):
-    """Parameters of a batch normalization, each [F]."""
-
-    moving_mean: jax.Array
-    moving_variance: jax.Array
-    gamma: jax.Array | None = None
-    beta: jax.Array | None = None
-
-
-class MovingStatistics(NamedTuple):
-    """What training moves of a batch normalization, each [F]."""
-
-    mean: jax.Array
-    variance: jax.Array
-
-
 class LayerNormalizationParams(NamedTuple):
     """Parameters of a layer normalization, each of the sizes of its axes."""
 
@@ -45,7 +29,7 @@ class NormalizationParams(NamedTuple):
     variance: jax.Array
 
 
-class _Wide(Layer):
+class Wide(Layer):
     """A layer that computes in 32 bits at least, and puts out its own dtype."""
 
     def run(
@@ -70,74 +54,7 @@ class _Wide(Layer):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchNormalization(_Wide):
-    """Normalization by moving statistics, or in training by the batch's own.
-
-    The state, if there is one, holds moving statistics in place of the parameters'. Training moves
-    them by ``moving = momentum * moving + (1 - momentum) * batch``.
-
-    Attributes:
-        axis: The axis of the features, the batch's being 0.
-        epsilon: What is added to the variance.
-        scale: Whether the result is multiplied by gamma.
-        center: Whether beta is added.
-        momentum: How much of the moving statistics stays in training.
-    """
-
-    axis: int = -1
-    epsilon: float = 1e-3
-    scale: bool = True
-    center: bool = True
-    momentum: float = 0.99
-
-    def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``; the mask passes."""
-        moving = MovingStatistics(params.moving_mean, params.moving_variance)
-        statistics = moving if state is None else state
-        return Result((self._normalized(inputs[0], params, statistics),), (masks[0],), state)
-
-    def train(self, params, inputs, masks, state, training) -> Result:
-        """Returns the same by the batch's statistics, and the moving ones as the next state.
-
-        Statistics leave out what is masked. A layer that is not trainable stays as it is.
-        """
-        if not self.trainable:
-            return self.call(params, inputs, masks, state)
-        x, mask = inputs[0], masks[0]
-        others = tuple(axis for axis in range(x.ndim) if axis != self.axis % x.ndim)
-        if mask is None:
-            batch = MovingStatistics(x.mean(others), x.var(others))
-        else:
-            counts = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
-            weights = jnp.broadcast_to(counts, x.shape).astype(x.dtype)
-            number = weights.sum(others, keepdims=True) + 1e-7  # as Keras 3 does it
-            mean = (weights * x).sum(others, keepdims=True) / number
-            variance = (weights * jnp.square(x - mean)).sum(others, keepdims=True) / number
-            batch = MovingStatistics(mean.reshape(-1), variance.reshape(-1))
-        moving = MovingStatistics(params.moving_mean, params.moving_variance)
-        moved = jax.tree.map(
-            lambda old, new: jax.lax.stop_gradient(self.momentum * old + (1 - self.momentum) * new),
-            moving if state is None else state,
-            batch,
-        )
-        return Result((self._normalized(x, params, batch),), (mask,), moved)
-
-    def _normalized(
-        self, x: jax.Array, params: BatchNormalizationParams, statistics: "MovingStatistics"
-    ) -> jax.Array:
-        shape = [1] * x.ndim
-        shape[self.axis] = x.shape[self.axis]
-        scale = jax.lax.rsqrt(statistics.variance + self.epsilon)
-        if params.gamma is not None:
-            scale = scale * params.gamma
-        shift = -statistics.mean * scale
-        if params.beta is not None:
-            shift = shift + params.beta
-        return x * scale.reshape(shape) + shift.reshape(shape)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerNormalization(_Wide):
+class LayerNormalization(Wide):
     """Normalization of each sample, or of each of its steps, by its own statistics.
 
     Attributes:
@@ -171,7 +88,7 @@ class LayerNormalization(_Wide):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GroupNormalization(_Wide):
+class GroupNormalization(Wide):
     """Normalization of each group of features of a sample by the group's own statistics.
 
     Attributes:
@@ -209,7 +126,7 @@ class GroupNormalization(_Wide):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RMSNormalization(_Wide):
+class RMSNormalization(Wide):
     """Division by the root of the mean square.
 
     Attributes:
