@@ -28,7 +28,7 @@ class Haiku(JaxPeer):
 
         def run(params, xs, *, lengths, reverse):
             def unroll(xs):
-                core = _core(case, xs)
+                core = _core(case)
                 start = core.initial_state(xs.shape[1])
                 return hk.dynamic_unroll(core, xs, start, reverse=reverse)
 
@@ -45,9 +45,9 @@ class Haiku(JaxPeer):
         )
 
 
-def _core(case: Case, xs) -> hk.RNNCore:
+def _core(case: Case) -> hk.RNNCore:
     if case.cell == "conv_lstm2d":
-        return hk.Conv2DLSTM(xs.shape[2:], case.shape.U, case.shape.window)
+        return hk.Conv2DLSTM(case.shape.image, case.shape.U, case.shape.window)
     return CORES[case.cell](case.shape.U)
 
 
