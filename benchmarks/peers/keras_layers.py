@@ -7,6 +7,7 @@ import keras
 
 from benchmarks.cases import Case
 from benchmarks.data import Data, Layers
+from benchmarks.peers.base import UnsupportedError
 from benchmarks.peers.jax_peer import Built, JaxPeer, numpy_weights
 
 LAYERS = {
@@ -24,6 +25,8 @@ class KerasLayers(JaxPeer):
     time_major = False
 
     def build(self, case: Case, data: Data) -> Built:
+        if case.shape.image and data.lengths is not None:
+            raise UnsupportedError("a mask over images is broadcast wrongly unless unrolled")
         T, B = case.shape.T, case.shape.B
         stack = []
         for features in case.layer_features:
