@@ -125,4 +125,4 @@ def _inner(params: Params | DropoutParams) -> Params:
 
 def _factors(kept: tuple[jax.Array, ...], rate: float, dtype: Any) -> Masks:
     scale = 0.0 if rate == 1 else 1 / (1 - rate)
-    return [jnp.where(mask, scale, 0.0).astype(dtype) for mask in kept]
+    return [mask.astype(dtype) * scale for mask in kept]

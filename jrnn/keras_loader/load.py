@@ -83,7 +83,7 @@ def load_keras(
             meant, which files of Keras 3 do; entries that the file does not ask for are ignored.
         isolated: Whether another process opens the files and hands over what they hold: then a
             file that crashes HDF5's C library, or keeps it busy for ever, is an error too. It
-            takes about 0.3 s a file.
+            takes about 0.15 s more a file.
 
     Raises:
         ValueError: If the backend is unknown, both ``config`` and ``weights`` are given, a custom

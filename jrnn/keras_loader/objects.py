@@ -18,16 +18,17 @@ from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.stacked import StackedRecurrent
+from jrnn.model.walk import walk
 
 Objects = dict[str, tuple[StoredArray, ...]]
 
 
 def from_objects(model: Model, weights: ObjectWeights) -> dict[str, Any]:
     """Returns the parameters with stored arrays as leaves; every array finds its place."""
-    walk = _Walk(dict(weights.objects), weights.container)
-    params = walk.model(model, weights.container)
-    if walk.objects:
-        path, arrays = next(iter(walk.objects.items()))
+    placing = _Walk(dict(weights.objects), weights.container)
+    params = placing.model(model, weights.container)
+    if placing.objects:
+        path, arrays = next(iter(placing.objects.items()))
         raise KerasFileError(
             f"arrays are left over that no layer of the model takes: {path!r} with {listed(arrays)}"
         )
@@ -79,7 +80,7 @@ class _Walk:
         for layer in owners:
             if any(layer is one for one in layers) and not _was_met(layer, met):
                 new.append(layer)
-            met += _and_inner(layer)
+            met += walk(layer)
         if len(new) != found:  # a layer of the caller's may have no arrays
             new = [layer for layer in new if has_arrays(layer, surely=True)]
         if len(new) != found:
@@ -146,14 +147,6 @@ def _was_met(layer: Layer, met: Sequence[Layer]) -> bool:
         return _was_met(layer.layer, met)
     owners = [one for one in layer.layers if has_arrays(one)] if isinstance(layer, Model) else []
     return bool(owners) and all(_was_met(one, met) for one in owners)
-
-
-def _and_inner(layer: Layer) -> list[Layer]:
-    """Returns a layer and those inside of it."""
-    inner = layer.layers if isinstance(layer, Model) else ()
-    if isinstance(layer, TimeDistributed):
-        inner = (layer.layer,)
-    return [layer, *(found for one in inner for found in _and_inner(one))]
 
 
 def _with_inner(

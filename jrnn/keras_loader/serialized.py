@@ -1,7 +1,6 @@
 """Regularizers, constraints and initializers inside a config, in the forms of all writers."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -70,9 +69,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         value = value.get("items")
     return tuple(value) if isinstance(value, list) else value
-
-
-def snake_case(name: str) -> str:
-    """Returns a class's name as Keras writes it in small letters: SimpleRNN as simple_rnn."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -36,12 +36,8 @@ class Attention(Layer):
     causal: bool = False
     passes_mask: bool = True
 
-    def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns [B, Q, F] for the inputs query [B, Q, D], value [B, V, F] and key [B, V, D]."""
-        return self.train(params, inputs, masks, state, None)
-
     def train(self, params, inputs, masks, state, training: Training | None) -> Result:
-        """Returns the same, with dropout unless ``training`` is None."""
+        """Returns [B, Q, F] for the inputs query [B, Q, D], value [B, V, F] and key [B, V, D]."""
         if len(inputs) not in (2, 3):
             raise ValueError(f"{self.kind} cannot be called on {len(inputs)} inputs")
         query, value, key = inputs[0], inputs[1], inputs[-1]
@@ -51,7 +47,7 @@ class Attention(Layer):
             distance = 65504.0 if scores.dtype == jnp.float16 else 1e9
             scores = jnp.where(counts, scores, scores - distance)
         weights = jax.nn.softmax(scores, axis=-1)
-        y = (weights if training is None else drop(weights, self.dropout, training)) @ value
+        y = drop(weights, self.dropout, training) @ value
         if masks[0] is not None:
             y = jnp.where(masks[0][..., None], y, 0)
         return Result((y,), (masks[0] if self.passes_mask else None,))

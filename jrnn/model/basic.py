@@ -48,15 +48,12 @@ class Embedding(Layer):
         """Returns the inputs as they are: a large id would not survive in 16 bits."""
         return inputs
 
-    def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns the rows [..., F] and, with ``mask_zero``, the mask ``ids != 0``."""
-        ids = inputs[0]
-        return Result((embedding(params, ids),), (ids != 0 if self.mask_zero else None,))
-
     def train(self, params, inputs, masks, state, training) -> Result:
-        """Returns the same, with rows dropped."""
+        """Returns the rows [..., F] and, with ``mask_zero``, the mask ``ids != 0``."""
         table = drop(params.embeddings, self.dropout, training, (None, 1))
-        return self.call(EmbeddingParams(table), inputs, masks)
+        ids = inputs[0]
+        rows = embedding(EmbeddingParams(table), ids)
+        return Result((rows,), (ids != 0 if self.mask_zero else None,))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,12 +175,6 @@ class TimeDistributed(Layer):
     mask_to_inner: bool = True
     mask_from_inner: bool = True
 
-    def call(
-        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
-    ) -> Result:
-        """Returns the inner layer's outputs [B, T, ...]."""
-        return self.train(params, inputs, masks, state, None)
-
     def train(
         self,
         params: Any,
@@ -192,7 +183,7 @@ class TimeDistributed(Layer):
         state: Any,
         training: Training | None,
     ) -> Result:
-        """Returns the same, in training unless ``training`` is None."""
+        """Returns the inner layer's outputs [B, T, ...]."""
         batch, steps = inputs[0].shape[:2]
 
         def merge(a):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.model.layer import Result
+from jrnn.model.layer import Mask, Result, Training
 from jrnn.model.normalization import Wide
 
 
@@ -47,40 +47,38 @@ class BatchNormalization(Wide):
     center: bool = True
     momentum: float = 0.99
 
-    def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``; the mask passes."""
-        moving = MovingStatistics(params.moving_mean, params.moving_variance)
-        statistics = moving if state is None else state
-        return Result((self._normalized(inputs[0], params, statistics),), (masks[0],), state)
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
+        """Returns ``(x - mean) / sqrt(variance + epsilon) * gamma + beta``; the mask passes.
 
-    def train(self, params, inputs, masks, state, training) -> Result:
-        """Returns the same by the batch's statistics, and the moving ones as the next state.
-
-        Statistics leave out what is masked. A layer that is not trainable stays as it is.
+        In training the statistics are the batch's, without what is masked, and the next state is
+        the moved ones. A layer that is not trainable stays as it is.
         """
-        if not self.trainable:
-            return self.call(params, inputs, masks, state)
         x, mask = inputs[0], masks[0]
-        others = tuple(axis for axis in range(x.ndim) if axis != self.axis % x.ndim)
-        if mask is None:
-            batch = MovingStatistics(x.mean(others), x.var(others))
-        else:
-            counts = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
-            weights = jnp.broadcast_to(counts, x.shape).astype(x.dtype)
-            number = weights.sum(others, keepdims=True) + 1e-7  # as Keras 3 does it
-            mean = (weights * x).sum(others, keepdims=True) / number
-            variance = (weights * jnp.square(x - mean)).sum(others, keepdims=True) / number
-            batch = MovingStatistics(mean.reshape(-1), variance.reshape(-1))
         moving = MovingStatistics(params.moving_mean, params.moving_variance)
+        moving = moving if state is None else state
+        if training is None or not self.trainable:
+            return Result((self._normalized(x, params, moving),), (mask,), state)
+        batch = self._statistics(x, mask)
         moved = jax.tree.map(
             lambda old, new: jax.lax.stop_gradient(self.momentum * old + (1 - self.momentum) * new),
-            moving if state is None else state,
+            moving,
             batch,
         )
         return Result((self._normalized(x, params, batch),), (mask,), moved)
 
+    def _statistics(self, x: jax.Array, mask: Mask) -> MovingStatistics:
+        others = tuple(axis for axis in range(x.ndim) if axis != self.axis % x.ndim)
+        if mask is None:
+            return MovingStatistics(x.mean(others), x.var(others))
+        counts = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
+        weights = jnp.broadcast_to(counts, x.shape).astype(x.dtype)
+        number = weights.sum(others, keepdims=True) + 1e-7  # as Keras 3 does it
+        mean = (weights * x).sum(others, keepdims=True) / number
+        variance = (weights * jnp.square(x - mean)).sum(others, keepdims=True) / number
+        return MovingStatistics(mean.reshape(-1), variance.reshape(-1))
+
     def _normalized(
-        self, x: jax.Array, params: BatchNormalizationParams, statistics: "MovingStatistics"
+        self, x: jax.Array, params: BatchNormalizationParams, statistics: MovingStatistics
     ) -> jax.Array:
         shape = [1] * x.ndim
         shape[self.axis] = x.shape[self.axis]

@@ -24,12 +24,8 @@ class CustomLayer(Layer):
 
     function: Callable[..., Any] | Layer
 
-    def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns what the caller's function or layer does."""
-        return self.train(params, inputs, masks, state, None)
-
     def train(self, params, inputs, masks, state, training: Training | None) -> Result:
-        """Returns the same, in training unless ``training`` is None."""
+        """Returns what the caller's function or layer does."""
         params = () if params is None else params
         if isinstance(self.function, Layer):
             return self.function.run(params, inputs, masks, state, training)

@@ -130,12 +130,6 @@ class Model(Layer):
 
         return penalties.constrain(self, params)
 
-    def call(
-        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
-    ) -> Result:
-        """Returns the outputs in order, their masks, and the stateful layers' states."""
-        return self.train(params, inputs, masks, state, None)
-
     def train(
         self,
         params: Any,
@@ -144,7 +138,7 @@ class Model(Layer):
         state: Any,
         training: Training | None,
     ) -> Result:
-        """Returns the same, in training unless ``training`` is None."""
+        """Returns the outputs in order, their masks, and the stateful layers' states."""
         results, states = self.trace(params, inputs, masks, state, training)
         found = [(results[ref.layer, ref.node], ref.tensor) for ref in self.outputs]
         outputs = tuple(result.outputs[tensor] for result, tensor in found)

@@ -70,7 +70,7 @@ class Layer:
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
     ) -> Result:
         """Returns outputs, their masks and the next state, for inputs and their masks."""
-        raise NotImplementedError(f"{type(self).__name__}.call")
+        return self.train(params, inputs, masks, state, None)
 
     def train(
         self,
@@ -78,9 +78,14 @@ class Layer:
         inputs: Sequence[Any],
         masks: Sequence[Mask],
         state: Any,
-        training: Training,
+        training: Training | None,
     ) -> Result:
-        """Returns what ``call`` does, in training: the same for most layers."""
+        """Returns the same, in training unless that is None; for most layers it is no other.
+
+        A layer has either ``call`` or, if it is another one in training, this.
+        """
+        if training is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither call nor train")
         return self.call(params, inputs, masks, state)
 
     def run(

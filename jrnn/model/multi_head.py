@@ -81,23 +81,18 @@ class MultiHeadAttention(Layer):
     removes_masks: bool = False
     zeroes_masked: bool = False
 
-    def call(self, params, inputs, masks, state=None) -> Result:
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns [B, T, F] for query [B, T, D], value [B, S, E] and key [B, S, C].
 
         The query's mask passes through.
         """
-        return self.train(params, inputs, masks, state, None)
-
-    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
-        """Returns the same, with dropout of the weights unless ``training`` is None."""
         if len(inputs) != len(self.arguments):
             raise ValueError(f"{self.kind} got {len(inputs)} inputs, but needs {self.arguments}")
         given = dict(zip(self.arguments, inputs, strict=True))
         own = dict(zip(self.arguments, masks, strict=True)) if self.uses_masks else {}
         query, value = given["query"], given["value"]
         weights, combine = self._weights(params, given, own)
-        used = weights if training is None else drop(weights, self.dropout, training)
-        y = combine(used, project(params.value, value))
+        y = combine(drop(weights, self.dropout, training), project(params.value, value))
         if self.gated:
             y = y * jax.nn.sigmoid(project(params.gate, query))
         y, mask = project(params.output, y, axes=2), own.get("query")

@@ -14,13 +14,16 @@ _SELU_LIMIT = -1.6732632423543772848170429916717 * 1.050700987355480493419334985
 
 
 def drop(
-    x: jax.Array, rate: float, training: Training, noise_shape: Sequence[int | None] | None = None
+    x: jax.Array,
+    rate: float,
+    training: Training | None,
+    noise_shape: Sequence[int | None] | None = None,
 ) -> jax.Array:
-    """Returns ``x`` with a part of it zero, and the rest divided by the part that is kept.
+    """Returns ``x``, in training with a part of it zero and the rest divided by what is kept.
 
     Where ``noise_shape`` is 1, all of an axis is dropped or none; None stands for ``x``'s size.
     """
-    if rate == 0:
+    if training is None or rate == 0:
         return x
     kept = _kept(x, rate, training, noise_shape)
     return jnp.where(kept, x / (1 - rate), 0) if rate < 1 else jnp.zeros_like(x)
@@ -41,13 +44,10 @@ def _kept(
 class _Noise(Layer):
     """What returns its input, but in training."""
 
-    def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns the input and its mask."""
-        return Result((inputs[0],), (masks[0],))
-
     def train(self, params, inputs, masks, state, training) -> Result:
-        """Returns the changed input and its mask."""
-        return Result((self._changed(inputs[0], training),), (masks[0],))
+        """Returns the input, changed in training, and its mask."""
+        x = inputs[0]
+        return Result((x if training is None else self._changed(x, training),), (masks[0],))
 
     def _changed(self, x: jax.Array, training: Training) -> jax.Array:
         raise NotImplementedError(f"{type(self).__name__}._changed")

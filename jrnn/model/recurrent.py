@@ -74,12 +74,6 @@ class Recurrent(OneCell):
     zeroes_mirrored_steps: bool = False
     dropout_each_step: bool = False
 
-    def call(
-        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
-    ) -> Result:
-        """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
-        return self.train(params, inputs, masks, state, None)
-
     def train(
         self,
         params: Any,
@@ -88,11 +82,10 @@ class Recurrent(OneCell):
         state: Any,
         training: Training | None,
     ) -> Result:
-        """Returns the same, with dropout unless ``training`` is None."""
+        """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
         cell, key = self.cell, None
-        if training is not None and self.dropout_each_step:
-            x = drop(inputs[0], self.dropout, training)
-            inputs = [x, *inputs[1:]]
+        if self.dropout_each_step:
+            inputs = [drop(inputs[0], self.dropout, training), *inputs[1:]]
         elif training is not None:
             cell = self.training_cell()
             key = training.needed_key() if draws(cell) else None
@@ -181,12 +174,6 @@ class Bidirectional(Layer):
     merge: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     flips_batch: bool = False
 
-    def call(
-        self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
-    ) -> Result:
-        """Returns the output and the states; inputs: (x, *forward, *backward, *constants)."""
-        return self.train(params, inputs, masks, state, None)
-
     def train(
         self,
         params: Any,
@@ -195,7 +182,7 @@ class Bidirectional(Layer):
         state: Any,
         training: Training | None,
     ) -> Result:
-        """Returns the same, in training unless ``training`` is None."""
+        """Returns the output and the states; inputs: (x, *forward, *backward, *constants)."""
         last = len(inputs) - getattr(self.forward, "constants", 0)
         middle, constants = 1 + (last - 1) // 2, inputs[last:]
         x, ahead_states, behind_states = inputs[0], inputs[1:middle], inputs[middle:last]
