@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import pytest
 
 import jrnn.scan.cell
-from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
+from jrnn import ConvGRUCell, ConvLSTMCell, GRUCell, LSTMCell, SimpleRNNCell, StackedCell
 from jrnn.scan import scan_cell
 
 T, B, F, U, P = 128, 256, 6, 5, 7  # no two alike; a gradient in many blocks, on any backend
+IMAGE = (4, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +46,19 @@ class Cost:
 
     cell: object
     products: int  # with recurrent kernels: forward, and again in the loop going back
-    state: tuple[int, ...]  # sizes of the state's arrays for each row
-    kept: int  # numbers that the loop stacks for each row and step: states, and other outputs
-    saved: int = 0  # the products' results, kept as well where the weights are large
+    state: tuple[int, ...]  # features of the state's arrays
+    kept: int  # features that the loop stacks for each step: states, and other outputs
+    saved: int = 0  # the matmuls' results, kept as well where the weights are large
     projections: int = 1  # products with the input's kernel, where they are in the loop
+
+    @property
+    def image(self):
+        """The axes between a row and its features."""
+        return IMAGE[: getattr(self.cell, "rank", 0)]
+
+    @property
+    def carries(self):
+        return [(B, *self.image, size) for size in self.state]
 
 
 COSTS = {
@@ -60,16 +70,19 @@ COSTS = {
     "lstm-peephole": Cost(LSTMCell(peephole=True), 1, (U, U), 2 * U, 4 * U),
     "lstm-projection": Cost(LSTMCell(projection=P), 2, (P, U), P + U, 4 * U + P),
     "stacked": Cost(StackedCell([GRUCell(), LSTMCell()]), 3, (U, U, U), 3 * U, 6 * U + 4 * U, 3),
+    "conv_lstm": Cost(ConvLSTMCell(rank=2, padding="same"), 1, (U, U), 2 * U),
+    "conv_lstm-1d": Cost(ConvLSTMCell(rank=1, padding="same"), 1, (U, U), 2 * U),
+    "conv_gru": Cost(ConvGRUCell(rank=2, padding="same"), 1, (U,), U),
     "user": Cost(UserCell(), 1, (U, U), 3 * U, U),
 }
 every_cell = pytest.mark.parametrize("name", COSTS)
 every_way = pytest.mark.parametrize("way", ["hoisted", "chunked", "in_loop"])
 
 
-def problem(cell, steps=T, rows=B, features=F, units=U):
+def problem(cost, steps=T, rows=B):
     """The shapes of parameters and inputs, time first."""
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), features, units))
-    return params, jax.ShapeDtypeStruct((steps, rows, features), jnp.float32)
+    params = jax.eval_shape(lambda: cost.cell.init(jax.random.key(0), F, U))
+    return params, jax.ShapeDtypeStruct((steps, rows, *cost.image, F), jnp.float32)
 
 
 def forward(name, way, **options):
@@ -87,7 +100,7 @@ def gradient(name, way, **options):
 
 @functools.cache
 def program(make, name, way, steps=T, **options):
-    return jax.make_jaxpr(make(name, way, **options))(*problem(COSTS[name].cell, steps)).jaxpr
+    return jax.make_jaxpr(make(name, way, **options))(*problem(COSTS[name], steps)).jaxpr
 
 
 def inner_programs(equation):
@@ -122,9 +135,10 @@ def innermost_loops(jaxpr):
 
 
 def products(loop):
-    """Shapes of the results of the matmuls in a loop's body."""
-    body = loop.params["jaxpr"].jaxpr
-    return [e.outvars[0].aval.shape for e in equations(body) if e.primitive.name == "dot_general"]
+    """Shapes of the results of the matmuls and convolutions in a loop's body."""
+    found = equations(loop.params["jaxpr"].jaxpr)
+    names = ("dot_general", "conv_general_dilated")
+    return [e.outvars[0].aval.shape for e in found if e.primitive.name in names]
 
 
 def carry_count(loop):
@@ -138,14 +152,14 @@ def carries(loop):
     return [var.aval.shape for var in loop.outvars[: carry_count(loop)]]
 
 
-def stacked(loop, rows=B):
-    """How many numbers a loop stacks at each step, for each row of the batch."""
+def stacked(loop):
+    """How many features a loop stacks at each step."""
     distinct = dict.fromkeys(loop.params["jaxpr"].jaxpr.outvars[carry_count(loop) :])
-    return sum(var.aval.size for var in distinct) // rows
+    return sum(var.aval.shape[-1] for var in distinct)
 
 
 def weight_shapes(name):
-    shapes = {leaf.shape for leaf in jax.tree.leaves(problem(COSTS[name].cell)[0])}
+    shapes = {leaf.shape for leaf in jax.tree.leaves(problem(COSTS[name])[0])}
     return shapes | {shape[::-1] for shape in shapes}
 
 
@@ -156,7 +170,7 @@ def test_a_step_forward(name, way):
     (loop,), none = innermost_loops(program(forward, name, way))
     assert not none
     assert len(products(loop)) == cost.products + cost.projections * (way == "in_loop")
-    assert carries(loop) == [(B, size) for size in cost.state]
+    assert carries(loop) == cost.carries
 
 
 @every_way
@@ -167,7 +181,7 @@ def test_a_step_of_the_gradient(name, way):
     (there,), (back,) = innermost_loops(program(gradient, name, way))
     assert len(products(there)) == cost.products + cost.projections * (way == "in_loop")
     assert len(products(back)) == cost.products
-    assert carries(there) == carries(back) == [(B, size) for size in cost.state]
+    assert carries(there) == carries(back) == cost.carries
     assert not weight_shapes(name) & {*products(back), *carries(back)}
 
 
@@ -179,10 +193,11 @@ def test_states_alone_are_kept_for_the_gradient(name, way):
     assert stacked(there) == cost.kept
     run = forward(name, way)
     residuals = jax.eval_shape(
-        lambda *given: jax.tree.leaves(jax.vjp(run, *given)[1]), *problem(cost.cell)
+        lambda *given: jax.tree.leaves(jax.vjp(run, *given)[1]), *problem(cost)
     )
-    of_all_steps = sum(leaf.size for leaf in residuals if leaf.size >= T * B * min(F, U))
-    assert of_all_steps == T * B * (sum(cost.state) + F)
+    sequence = T * B * math.prod(cost.image)  # of one feature
+    of_all_steps = sum(leaf.size for leaf in residuals if leaf.size >= sequence * min(F, U))
+    assert of_all_steps == sequence * (sum(cost.state) + F)
 
 
 @every_cell
@@ -192,7 +207,7 @@ def test_large_weights_keep_products(name, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     cost = COSTS[name]
     run = gradient(name, "in_loop")
-    (there,), (back,) = innermost_loops(jax.make_jaxpr(run)(*problem(cost.cell)).jaxpr)
+    (there,), (back,) = innermost_loops(jax.make_jaxpr(run)(*problem(cost)).jaxpr)
     assert stacked(there) == cost.kept + cost.saved
     assert len(products(back)) == cost.products
 
@@ -204,7 +219,7 @@ def test_time_stays_first_and_is_never_flipped(name, reverse, make):
     for way in ("hoisted", "chunked", "in_loop"):
         for equation in equations(program(make, name, way, reverse=reverse)):
             turned = equation.primitive.name in ("rev", "transpose")
-            assert not turned or equation.invars[0].aval.ndim < 3, equation
+            assert not turned or equation.invars[0].aval.size < B * min(F, U), equation
 
 
 @pytest.mark.parametrize("make", [forward, gradient])
@@ -229,7 +244,7 @@ def test_the_guard_sees_a_plain_scan(name, monkeypatch):
     monkeypatch.setattr(jrnn.scan.cell, "loop", plain)
     cost = COSTS[name]
     run = gradient(name, "hoisted")
-    (there,), (back,) = innermost_loops(jax.make_jaxpr(run)(*problem(cost.cell)).jaxpr)
+    (there,), (back,) = innermost_loops(jax.make_jaxpr(run)(*problem(cost)).jaxpr)
     assert len(products(there)) > cost.products
     assert len(products(back)) > cost.products
     assert len(carries(back)) > len(cost.state)
@@ -240,7 +255,7 @@ def test_the_guard_sees_a_plain_scan(name, monkeypatch):
 def compiled(make, name, steps):
     """A run over few rows and many steps, where each step's update must be small."""
     run = jax.jit(make(name, "hoisted"))
-    return run.lower(*problem(COSTS[name].cell, steps, rows=2)).compile()
+    return run.lower(*problem(COSTS[name], steps, rows=2)).compile()
 
 
 def loop_lines(text):
