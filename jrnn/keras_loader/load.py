@@ -14,7 +14,7 @@ from jrnn.keras_loader.isolated import open_isolated
 from jrnn.keras_loader.parse import parse_model
 from jrnn.keras_loader.read import KerasFile, LegacyWeights, open_keras
 from jrnn.keras_loader.size import check_size
-from jrnn.keras_loader.writer import Writer, writer_of
+from jrnn.keras_loader.writer import Writer, version_of_keras3, writer_of
 from jrnn.model.graph import Model
 
 BACKENDS = ("cntk", "jax", "numpy", "openvino", "tensorflow", "theano", "torch")
@@ -182,5 +182,5 @@ def _writer(file: KerasFile, store: KerasFile, backend: str | None) -> Writer:
         backend = "tensorflow" if any(path.endswith(":0") for path in paths) else "theano"
     version = file.keras_version or store.keras_version
     if version is None and file.config is not None and "module" in file.config:
-        version = "3.0.0"
+        version = version_of_keras3(file.config)
     return writer_of(version, backend)

@@ -11,6 +11,7 @@ from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import OPERATIONS, TENSOR, Operation, Slice
+from jrnn.model.recurrent import Bidirectional, Recurrent
 
 CAST_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64")
 ATTENTION = ("AdditiveAttention", "Attention")
@@ -81,7 +82,7 @@ class NodeReader:
         if isinstance(layer, Attention):
             layer = dataclasses.replace(layer, causal=layer.causal or is_causal(config, calls))
         read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
-        return [Node(layer, index, *read(config, call)) for index, call in enumerate(calls)]
+        return [read(config, layer, index, call) for index, call in enumerate(calls)]
 
     def _is_operation(self, config: Config) -> bool:
         """Tells ``Add`` of two arguments from the layer ``Add`` of one list."""
@@ -124,7 +125,7 @@ class NodeReader:
             raise config.error(f"{item!r:.80} stands where a tensor [layer, node, index] is needed")
         return Ref(item[0], item[1], item[2])
 
-    def _call_of_keras2(self, config: Config, call: Any) -> tuple[Any, ...]:
+    def _call_of_keras2(self, config: Config, layer: Layer, number: int, call: Any) -> Node:
         if isinstance(call, list) and call and isinstance(call[0], str):
             call = [call]
         # The states of stacked cells are a list for each cell in tf.keras.
@@ -138,9 +139,9 @@ class NodeReader:
             extra, own_masks = self._keywords(config, kwargs, lambda v: self._source(config, v))
             inputs += extra
             masks = own_masks or masks
-        return tuple(inputs), masks
+        return Node(layer, number, tuple(inputs), masks)
 
-    def _call_of_keras3(self, config: Config, call: Any) -> tuple[Any, ...]:
+    def _call_of_keras3(self, config: Config, layer: Layer, number: int, call: Any) -> Node:
         if not isinstance(call, dict):
             raise config.error(f"{call!r:.80} stands where a call is needed")
         args = call.get("args")
@@ -150,7 +151,10 @@ class NodeReader:
         )
         # Keras 3 fills in masks for calls with one argument alone, thus none beside states.
         alone = not states and not masks and isinstance(args, list) and len(args) == 1
-        return tuple(inputs + states), masks, alone
+        loop = isinstance(layer, Recurrent | Bidirectional)
+        given = bool(masks) and config.writer.given_mask_leaves
+        passes = loop and not alone and not given
+        return Node(layer, number, tuple(inputs + states), masks, alone, passes)
 
     def _keywords(
         self, config: Config, kwargs: Any, read: Callable[[Any], Ref]

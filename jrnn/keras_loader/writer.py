@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from jrnn.keras_loader.errors import KerasFileError
 
@@ -129,6 +130,11 @@ class Writer:
         return not (3, 0, 0) <= self.version < (3, 4, 0)
 
     @property
+    def given_mask_leaves(self) -> bool:
+        """Whether a loop's output has the mask it was given by keyword, not its input's own."""
+        return not (3, 0, 0) <= self.version < (3, 11, 0)
+
+    @property
     def mask_enters_average(self) -> bool:
         """Whether GlobalAveragePooling1D leaves masked steps out."""
         return self.version >= (2, 2, 3)
@@ -189,3 +195,30 @@ def writer_of(version: str | None, backend: str | None) -> Writer:
     # Multi-backend Keras ended with 2.3.1; "-tf" marks tf.keras until 2.3.0-tf.
     tf = numbers[0] == 2 and ("-tf" in version or numbers > (2, 3, 1))
     return Writer(numbers, tf, backend)
+
+
+def version_of_keras3(config: Any) -> str:
+    """Returns a version for a config of Keras 3 that names none: the newest that writes such.
+
+    What ``to_json`` returns is one. Keys that versions added tell them apart.
+    """
+    keys = {key for kind, values in _objects(config) if kind == "InputLayer" for key in values}
+    if "optional" in keys:
+        return "3.15.0"  # from 3.13
+    if "ragged" in keys:
+        return "3.12.0"  # from 3.9
+    policies = any(isinstance(values.get("dtype"), dict) for _, values in _objects(config))
+    if policies:
+        return "3.8.0" if keys else "3.15.0"  # from 3.4
+    return "3.0.0"
+
+
+def _objects(config: Any) -> Iterator[tuple[Any, dict]]:
+    """Yields the class and the choices of every object inside a config."""
+    if isinstance(config, dict):
+        values = config.get("config")
+        if isinstance(values, dict):
+            yield config.get("class_name"), values
+    items = config.values() if isinstance(config, dict) else config
+    for item in items if isinstance(config, dict | list) else ():
+        yield from _objects(item)

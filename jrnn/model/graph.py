@@ -34,6 +34,7 @@ class Node(NamedTuple):
     inputs: tuple[Ref, ...]
     masks: tuple[Ref | None, ...] = ()  # handed over by keyword, in place of the inputs' own
     takes_masks: bool = True  # whether the inputs' own masks count
+    passes_masks: bool = False  # whether its outputs have those even if others count, or none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,9 +164,8 @@ class Model(Layer):
             name = node.layer.name
             sources = [(_holding(results, ref), ref.tensor) for ref in node.inputs]
             values = [result.outputs[tensor] for result, tensor in sources]
-            node_masks: list[Mask] = [None] * len(values)
-            if node.takes_masks:
-                node_masks = [result.masks[tensor] for result, tensor in sources]
+            own_masks = [result.masks[tensor] for result, tensor in sources]
+            node_masks: list[Mask] = list(own_masks if node.takes_masks else [None] * len(values))
             for position, ref in enumerate(node.masks[: len(values)]):
                 if ref is not None:
                     node_masks[position] = _holding(results, ref).outputs[ref.tensor]
@@ -173,6 +173,9 @@ class Model(Layer):
             result = self._call(
                 node.layer, params.get(name), values, node_masks, states.get(name), own_training
             )
+            if node.passes_masks:
+                passed = node.layer.passed_masks(own_masks, len(result.outputs))
+                result = result._replace(masks=passed)
             if getattr(node.layer, "removes_masks", False):
                 _remove_masks(results, values)
             results[name, node.number] = result

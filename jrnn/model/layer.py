@@ -88,6 +88,10 @@ class Layer:
             raise NotImplementedError(f"{type(self).__name__} has neither call nor train")
         return self.call(params, inputs, masks, state)
 
+    def passed_masks(self, masks: Sequence[Mask], count: int) -> tuple[Mask, ...]:
+        """Returns what becomes of the inputs' masks at ``count`` outputs, whatever is computed."""
+        return tuple(masks[:1]) * count
+
     def run(
         self,
         params: Any,

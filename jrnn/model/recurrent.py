@@ -113,8 +113,12 @@ class Recurrent(OneCell):
             y = self._at_masked(y, mask, time_axis, jnp.zeros_like(y))
         states = jax.tree.leaves(self._ordered(state)) if self.return_state else []
         outputs = (y, *states)
-        output_masks = (mask if self.return_sequences else None, *[None] * (len(outputs) - 1))
+        output_masks = self.passed_masks(masks, len(outputs))
         return Result(outputs, output_masks, state if self.stateful else None)
+
+    def passed_masks(self, masks: Sequence[Mask], count: int) -> tuple[Mask, ...]:
+        """Returns the steps' mask for a sequence, and none for states."""
+        return (self._steps(masks[0]) if self.return_sequences else None, *[None] * (count - 1))
 
     def _at_masked(self, y: jax.Array, mask: jax.Array, time_axis: int, other: Any) -> jax.Array:
         """Returns the output, in the order computed, replaced at the masked steps."""
@@ -203,7 +207,12 @@ class Bidirectional(Layer):
         merged = merge_function(self.merge)(forward.outputs[0], y_backward)
         ys = merged if isinstance(merged, tuple) else (merged,)
         outputs = (*ys, *forward.outputs[1:], *backward.outputs[1:])
-        output_masks = (forward.masks[0],) * len(ys) + (None,) * (len(outputs) - len(ys))
+        output_masks = self.passed_masks(masks, len(outputs))
         stateful = self.forward.stateful or self.backward.stateful
         after = BidirectionalState(forward.state, backward.state) if stateful else None
         return Result(outputs, output_masks, after)
+
+    def passed_masks(self, masks: Sequence[Mask], count: int) -> tuple[Mask, ...]:
+        """Returns the steps' mask for one sequence or both, and none for states."""
+        (mask,), sequences = self.forward.passed_masks(masks, 1), 2 if self.merge is None else 1
+        return (mask,) * sequences + (None,) * (count - sequences)

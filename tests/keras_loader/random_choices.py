@@ -71,6 +71,11 @@ class Spot(NamedTuple):
         return None not in self.shape[1:]
 
 
+def spot_of(x: Any) -> Spot:
+    found = getattr(x, "_keras_mask", None)
+    return Spot(tuple(x.shape), 0 if found is None else len(found.shape))
+
+
 class Entry(NamedTuple):
     """How one layer is drawn, and where it fits."""
 

@@ -64,7 +64,7 @@ def compare(drawn: Drawn, folder: Path) -> Compared | None:
         errors = _errors(drawn, folder)
     if errors is None:
         return None
-    tolerance = SIXTEEN_BITS.get(drawn.policy.removeprefix("mixed_"), TOLERANCE)
+    tolerance = SIXTEEN_BITS.get(drawn.policy.rpartition("mixed_")[2], TOLERANCE)
     if np.max(errors) <= tolerance:
         return Compared(*errors, in_float64=False)
     if drawn.policy == "float64" or not errors[0] <= max(tolerance, ILL_CONDITIONED):

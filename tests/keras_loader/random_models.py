@@ -19,15 +19,17 @@ import numpy as np
 from keras import layers
 from keras.src.backend.common import dtypes
 
-from tests.keras_loader.random_choices import Again, Choices, Seeded
+from tests.keras_loader.random_attention import attended, attends
+from tests.keras_loader.random_choices import Again, Choices, Seeded, spot_of
 from tests.keras_loader.random_loops import KINDS, draw_recurrent, draw_rnn
-from tests.keras_loader.random_merges import attended, merged, to_vector
-from tests.keras_loader.random_walk import DEPTH, LARGEST, Walk, flat, spot_of
+from tests.keras_loader.random_merges import merged, multiplied, to_vector
+from tests.keras_loader.random_walk import DEPTH, LARGEST, Walk, default_policy, flat
 
 FORMATS = (".keras", ".h5", ".json")
 POLICIES = (
     *["float32"] * 12,
     *("float64", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16"),
+    *("float32+mixed_float16", "float32+mixed_bfloat16"),  # of some layers the second
 )
 
 
@@ -71,13 +73,9 @@ def rebuilt(drawn: Drawn, policy: str) -> Drawn:
 def build(draw: Choices, policy: str) -> keras.Model:
     """Returns the model of these choices."""
     keras.utils.clear_session()
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        with _zeros_for_weights(), precision(policy):
-            return draw.one_of(FAMILIES)(Walk(draw))
-    finally:
-        keras.config.set_dtype_policy(before)
+    first, _, other = policy.partition("+")
+    with default_policy(first), _zeros_for_weights(), precision(first):
+        return draw.one_of(FAMILIES)(Walk(draw, other))
 
 
 @contextlib.contextmanager
@@ -158,15 +156,18 @@ def _branches(walk: Walk) -> keras.Model:
         ends.append(x)
         outputs += beside
     units = draw.size(1, 4)
-    if all(len(x.shape) == 3 for x in ends) and draw.coin():
+    if all(map(attends, ends)) and not draw.one_in(3):
         ends = [layers.Dense(units)(x) for x in ends]
-        y = attended(walk, *ends[:2])
+        y = attended(draw, *ends[:2])
+    elif all(len(x.shape) == 3 for x in ends) and draw.coin():
+        ends = [layers.Dense(units)(x) for x in ends]
+        y = multiplied(draw, *ends[:2])
     elif len({x.shape[1:] for x in ends}) == 1 and None not in ends[0].shape[1:]:
-        y = merged(walk, ends)
+        y = merged(draw, ends)
     elif len({x.shape[1:-1] for x in ends}) == 1 and None not in ends[0].shape[1:-1]:
-        y = merged(walk, [layers.Dense(units)(x) for x in ends])
+        y = merged(draw, [layers.Dense(units)(x) for x in ends])
     else:
-        y = merged(walk, [to_vector(walk, x, units) for x in ends])
+        y = merged(draw, [to_vector(draw, x, units) for x in ends])
     y, beside = walk.chain(y, draw.size(1, 2))
     return _model(walk, y, *beside, *(ends[:1] if draw.coin() else []), *outputs)
 
@@ -225,7 +226,7 @@ def _shared(walk: Walk) -> keras.Model:
         layer.merge_mode = "sum"
     ends = [layer(x), layer(y)]
     if ends[0].shape == ends[1].shape and None not in ends[0].shape[1:] and draw.coin():
-        ends.append(merged(walk, list(ends)))
+        ends.append(merged(draw, list(ends)))
     z, beside = walk.chain(ends[-1], draw.size(1, 2))
     return _model(walk, z, *beside, *ends[: draw.size(0, 1)])
 
@@ -238,7 +239,7 @@ def _nested(walk: Walk) -> keras.Model:
     every_step = spot.axes >= 4 and not spot.mask_axes and draw.coin()
     shape = spot.shape[2:] if every_step else spot.shape[1:]
     start = keras.Input(shape, batch_size=None if every_step else walk.batch)
-    inner_walk = Walk(draw)
+    inner_walk = Walk(draw, walk.other)
     inner_walk.batch = None if every_step else walk.batch
     inner_walk.mask_axes = 0 if every_step else spot.mask_axes
     if every_step or draw.coin():

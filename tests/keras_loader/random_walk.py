@@ -1,12 +1,15 @@
 """A walk through one random model: layer upon layer, along Keras's own symbolic tensors."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import layers
 
-from tests.keras_loader.random_choices import LARGEST, Choices, Spot
+from tests.keras_loader.random_attention import attended, attends
+from tests.keras_loader.random_choices import LARGEST, Choices, Spot, spot_of
 from tests.keras_loader.random_layers import draw_plain
 from tests.keras_loader.random_loops import draw_loop, draw_time_distributed, fits_loop
 
@@ -14,10 +17,14 @@ BATCH, TOKENS, DEPTH = 3, 6, 4
 
 
 class Walk:
-    """One model being drawn: its choices, and its inputs so far."""
+    """One model being drawn: its choices, and its inputs so far.
 
-    def __init__(self, draw: Choices) -> None:
+    Some layers have the dtype policy ``other``, if there is one.
+    """
+
+    def __init__(self, draw: Choices, other: str = "") -> None:
         self.draw = draw
+        self.other = other
         self.inputs: list[Any] = []
         self.batch = BATCH if draw.one_in(6) else None  # fixed where layers are stateful
         self.steps = draw.size(3, 6)
@@ -36,7 +43,7 @@ class Walk:
         """A tensor that starts a path."""
         draw, steps = self.draw, self.steps
         kinds = ("steps", "steps", "steps", "steps", "ids", "ids", "pages", "vector", "image")
-        kind = kind or draw.one_of((*kinds, "rows", "frames", "volumes"))
+        kind = kind or draw.one_of((*kinds, "image", "rows", "frames", "frames", "volumes"))
         small = [draw.size(2, 5) for _ in range(4)]
         if kind in ("ids", "pages"):
             shape = (steps,) if kind == "ids" else (steps, small[0])
@@ -54,6 +61,11 @@ class Walk:
             x = layers.Masking(draw.one_of((0.0, -1.0)))(x)
         return x
 
+    def policy(self) -> contextlib.AbstractContextManager[None]:
+        """The dtype policy of the next layer."""
+        changes = self.draw.one_in(3) and self.other
+        return default_policy(self.other) if changes else contextlib.nullcontext()
+
     def layer(self, spot: Spot, **fixed) -> layers.Layer:
         """Any layer that fits."""
         draw = self.draw
@@ -69,8 +81,12 @@ class Walk:
         """One to four layers on top of one another; returns what they leave beside, too."""
         beside: list[Any] = []
         for _ in range(depth or self.draw.size(1, DEPTH)):
+            if attends(x) and not self.mask_axes and self.draw.one_in(8):
+                x = attended(self.draw, x, x)
+                continue
             spot = self.spot(x)
-            layer = self.layer(spot)
+            with self.policy():
+                layer = self.layer(spot)
             found = flat(layer(x, **self.keywords(layer, spot)))
             first = 0
             if len(found) > 1 and getattr(layer, "merge_mode", "") is None:
@@ -106,12 +122,18 @@ class Walk:
         ]
 
 
-def spot_of(x: Any) -> Spot:
-    found = getattr(x, "_keras_mask", None)
-    return Spot(tuple(x.shape), 0 if found is None else len(found.shape))
-
-
 def flat(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return [leaf for item in value for leaf in flat(item)]
     return [value]
+
+
+@contextlib.contextmanager
+def default_policy(name: str) -> Iterator[None]:
+    """Layers that are made here have this dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,132 @@
+"""Which mask a loop's output has in Keras 3 where its input's own does not enter the loop."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", minversion="3.11")
+
+import keras
+from keras import layers
+
+import jrnn
+from jrnn.keras_loader.writer import version_of_keras3
+from tests.keras_gradients import assert_same, draw_weights
+
+RNG = np.random.default_rng(3)
+IDS = np.array([[1, 2, 0, 0, 0], [0, 3, 1, 0, 2], [2, 2, 1, 3, 0]], "int32")
+GIVEN = np.array([[1, 1, 1, 1, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1]], bool)
+
+
+def attended(y):
+    """Attention goes by the mask that a tensor has when it is called, not by one in the graph."""
+    return layers.Attention()([y, y])
+
+
+def tokens():
+    ids = keras.Input((5,), dtype="int32")
+    return ids, layers.Embedding(4, 3, mask_zero=True)(ids)
+
+
+def with_states():
+    ids, x = tokens()
+    state = keras.Input((4,))
+    y = layers.GRU(4, return_sequences=True, go_backwards=True)(x, initial_state=state)
+    return keras.Model([ids, state], [attended(y), y])
+
+
+def both_directions(merge_mode):
+    ids, x = tokens()
+    states = [keras.Input((2,)), keras.Input((2,))]
+    loop = layers.Bidirectional(layers.SimpleRNN(2, return_sequences=True), merge_mode=merge_mode)
+    y = loop(x, initial_state=states)
+    ys = y if isinstance(y, (list, tuple)) else [y]
+    return keras.Model([ids, *states], [*map(attended, ys), *ys])
+
+
+def with_given_mask(masked=True):
+    ids, x = tokens()
+    mask = keras.Input((5,), dtype="bool")
+    y = layers.LSTM(3, return_sequences=True)(x if masked else x + 0.0, mask=mask)
+    return keras.Model([ids, mask], [attended(y), y])
+
+
+def inputs_of(model):
+    numbers = [RNG.standard_normal((3, *x.shape[1:])).astype("float32") for x in model.inputs]
+    given = {"int32": IDS, "bool": GIVEN}
+    return [given.get(x.dtype, n) for x, n in zip(model.inputs, numbers, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        with_states,
+        lambda: both_directions("ave"),
+        lambda: both_directions(None),
+        with_given_mask,
+        lambda: with_given_mask(masked=False),
+    ],
+)
+def test_a_loop_with_states_or_a_given_mask(make, tmp_path):
+    keras.utils.clear_session()
+    model = make()
+    draw_weights(model, 4)
+    assert_same(model, inputs_of(model), tmp_path, formats=("m.keras",))
+
+
+def test_before_3_11_a_given_mask_ends_at_the_loop(tmp_path):
+    """There the output has its input's own mask, here none; Keras 3.9.2 computes the same."""
+    keras.utils.clear_session()
+    model = with_given_mask(masked=False)
+    draw_weights(model, 4)
+    model.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            held = new.read(name)
+            if name == "metadata.json":
+                held = json.dumps({**json.loads(held), "keras_version": "3.10.0"})
+            old.writestr(name, held)
+    inputs = inputs_of(model)
+    _, y = model(inputs)
+    weights = keras.ops.softmax(y @ keras.ops.swapaxes(y, 1, 2))
+    loaded, params = jrnn.load_keras(tmp_path / "old.keras", backend="jax")
+    np.testing.assert_allclose(loaded.apply(params, *inputs)[0], weights @ y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "dtype", "version"),
+    [
+        (("sparse",), "float32", (3, 0)),
+        (("sparse",), {"class_name": "DTypePolicy"}, (3, 8)),
+        (("sparse", "ragged"), {"class_name": "DTypePolicy"}, (3, 12)),
+        (("sparse", "ragged", "optional"), {"class_name": "DTypePolicy"}, (3, 15)),
+        (None, {"class_name": "DTypePolicy"}, (3, 15)),
+        (None, "float32", (3, 0)),
+    ],
+)
+def test_a_config_without_a_version_tells_it_by_its_keys(keys, dtype, version):
+    dense = {"class_name": "Dense", "config": {"units": 2, "dtype": dtype}}
+    start = {"class_name": "InputLayer", "config": dict.fromkeys(keys or ())}
+    config = {"class_name": "Sequential", "config": {"layers": [start, dense][keys is None :]}}
+    assert tuple(map(int, version_of_keras3(config).split(".")[:2])) == version
+
+
+def test_a_config_and_weights_of_this_keras_are_read_as_its_own(tmp_path):
+    """Neither file says which Keras 3 it was; attention takes masks off its input from 3.8."""
+    keras.utils.clear_session()
+    ids, x = tokens()
+    y = layers.MultiHeadAttention(2, 3, use_bias=False)(x, x)
+    model = keras.Model(ids, [layers.GlobalAveragePooling1D()(y), layers.LSTM(2)(y)])
+    draw_weights(model, 5)
+    model.save_weights(tmp_path / "m.weights.h5")
+    (tmp_path / "m.json").write_text(model.to_json())
+    loaded, params = jrnn.load_keras(
+        tmp_path / "m.weights.h5", config=tmp_path / "m.json", backend="jax"
+    )
+    for ours, theirs in zip(loaded.apply(params, IDS), model(IDS), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
