@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jrnn import activations
 from jrnn.activations import Activation
 from jrnn.layers.core import EmbeddingParams, dense, embedding, masking
-from jrnn.model.layer import Layer, Mask, Result, Training, steps_of
+from jrnn.model.layer import Layer, Result, Training, steps_of
 from jrnn.model.noise import drop
 
 
@@ -175,14 +175,7 @@ class TimeDistributed(Layer):
     mask_to_inner: bool = True
     mask_from_inner: bool = True
 
-    def train(
-        self,
-        params: Any,
-        inputs: Sequence[Any],
-        masks: Sequence[Mask],
-        state: Any,
-        training: Training | None,
-    ) -> Result:
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns the inner layer's outputs [B, T, ...]."""
         batch, steps = inputs[0].shape[:2]
 

@@ -1,14 +1,14 @@
 """Layers and cells of the caller's own, for which a file holds arrays and a name alone."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jrnn.cells.base import Cell
-from jrnn.model.layer import Layer, Mask, Result, Training
+from jrnn.model.layer import Layer, Result, Training
 from jrnn.model.recurrent import Recurrent
 from jrnn.model.stacked import StackedRecurrent
 
@@ -104,14 +104,7 @@ class CustomRecurrent(Recurrent):
 
     constants: int = 0
 
-    def train(
-        self,
-        params: Any,
-        inputs: Sequence[Any],
-        masks: Sequence[Mask],
-        state: Any,
-        training: Training | None,
-    ) -> Result:
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns the output and the states; inputs are (x, *states, *constants)."""
         params = () if params is None else params
         if len(inputs) <= self.constants:

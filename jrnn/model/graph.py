@@ -131,14 +131,7 @@ class Model(Layer):
 
         return penalties.constrain(self, params)
 
-    def train(
-        self,
-        params: Any,
-        inputs: Sequence[Any],
-        masks: Sequence[Mask],
-        state: Any,
-        training: Training | None,
-    ) -> Result:
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns the outputs in order, their masks, and the stateful layers' states."""
         results, states = self.trace(params, inputs, masks, state, training)
         found = [(results[ref.layer, ref.node], ref.tensor) for ref in self.outputs]

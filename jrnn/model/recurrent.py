@@ -74,14 +74,7 @@ class Recurrent(OneCell):
     zeroes_mirrored_steps: bool = False
     dropout_each_step: bool = False
 
-    def train(
-        self,
-        params: Any,
-        inputs: Sequence[Any],
-        masks: Sequence[Mask],
-        state: Any,
-        training: Training | None,
-    ) -> Result:
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
         cell, key = self.cell, None
         if self.dropout_each_step:
@@ -178,14 +171,7 @@ class Bidirectional(Layer):
     merge: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     flips_batch: bool = False
 
-    def train(
-        self,
-        params: Any,
-        inputs: Sequence[Any],
-        masks: Sequence[Mask],
-        state: Any,
-        training: Training | None,
-    ) -> Result:
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns the output and the states; inputs: (x, *forward, *backward, *constants)."""
         last = len(inputs) - getattr(self.forward, "constants", 0)
         middle, constants = 1 + (last - 1) // 2, inputs[last:]

@@ -32,14 +32,7 @@ class StackedRecurrent(Recurrent):
         """Returns the stack of the cells with their dropout."""
         return StackedCell([one.training_cell() for one in self.cells])
 
-    def train(
-        self,
-        params: Any,
-        inputs: Sequence[Any],
-        masks: Sequence[Mask],
-        state: Any,
-        training: Training | None,
-    ) -> Result:
+    def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""
         result = super().train(params, inputs, masks, state, training)
         mask, y = steps_of(masks[0]), result.outputs[0]
