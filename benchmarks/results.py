@@ -13,6 +13,10 @@ from benchmarks.peers.base import CORES
 from benchmarks.processes import ROOT
 
 
+class ResultsFileError(ValueError):
+    """A file that is not, or does not hold, results of this run's kind."""
+
+
 class Results:
     """The file of a run: ``runs`` (when, where, what code) and ``cases`` by key.
 
@@ -25,7 +29,7 @@ class Results:
         if path.exists():
             self.content = read(path)
             if self.content["device"] != device:
-                raise ValueError(
+                raise ResultsFileError(
                     f"{path.name} holds results from {self.content['device']!r}, but this run is "
                     f"on {device!r}; choose another file"
                 )
@@ -54,7 +58,13 @@ class Results:
 
 def read(path: Path) -> dict[str, Any]:
     """Returns a results file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsFileError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict) or not content.keys() >= {"device", "runs", "cases"}:
+        raise ResultsFileError(f"{path} holds no results of this benchmark")
+    return content
 
 
 def describe_run(**settings: Any) -> dict[str, Any]:
