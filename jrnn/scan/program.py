@@ -42,7 +42,7 @@ def without_repetition(function: Function, fixed: Any, *examples: Any) -> tuple[
             late.append(equation)
             continue
         operands = [read(env, var) for var in equation.invars]
-        key = (equation.primitive, repr(equation.params), *map(id, operands))
+        key = (equation.primitive, _by_value(equation.params), *map(id, operands))
         if key not in made:
             made[key] = bind(equation, operands)
         env |= dict(zip(equation.outvars, made[key], strict=True))
@@ -63,6 +63,17 @@ def without_repetition(function: Function, fixed: Any, *examples: Any) -> tuple[
         return jax.tree.unflatten(result_tree, [read(env, var) for var in jaxpr.outvars])
 
     return values, rest
+
+
+def _by_value(params: dict[str, Any]) -> Any:
+    """Returns what is equal for equal parameters; a program or function equals itself alone.
+
+    Its text does not tell all: derivative rules, the functions it calls, arrays.
+    """
+    try:
+        return frozenset(params.items())
+    except TypeError:
+        return id(params)
 
 
 def _is_early(equation: Any, env: Env) -> bool:

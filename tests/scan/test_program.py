@@ -107,3 +107,27 @@ def test_derivative_rules_survive():
 
     expected = jnp.broadcast_to(jnp.asarray(KERNEL).sum(axis=1), X.shape)
     assert_close(jax.grad(total)(jnp.asarray(X)), expected, 1e-6)
+
+
+def test_programs_that_read_alike_are_not_equal():
+    """Both round, and print the same: the derivative of one is 1, that of the other 0."""
+
+    def rounded(slope):
+        @jax.custom_jvp
+        def function(x):
+            return jnp.round(x)
+
+        function.defjvp(lambda primals, tangents: (function(*primals), slope * tangents[0]))
+        return function
+
+    one, none = rounded(1.0), rounded(0.0)
+
+    def total(kernel):
+        def function(kernel, x):
+            return x @ one(kernel) + 2 * (x @ none(kernel))
+
+        once, rest = without_repetition(function, kernel, jnp.asarray(X))
+        return rest(once, jnp.asarray(X)).sum()
+
+    expected = jnp.broadcast_to(X.sum(axis=0)[:, None], KERNEL.shape)
+    assert_close(jax.grad(total)(jnp.asarray(KERNEL)), expected, 1e-6)
