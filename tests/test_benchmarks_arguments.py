@@ -1,5 +1,6 @@
 """The command line of the benchmarks: what it refuses, and how it ends."""
 
+import contextlib
 import json
 import os
 import signal
@@ -72,11 +73,15 @@ def test_stopped_it_leaves_no_process(tmp_path, number):
     )
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
     end = time.monotonic() + 60
-    while len(peers := children.read_text().split()) < 2 and time.monotonic() < end:
-        time.sleep(0.1)  # the peer, and the one that computes what is right
-    assert len(peers) == 2
-    os.kill(run.pid, number)
-    _, said = run.communicate(timeout=60)
+    try:
+        while len(peers := children.read_text().split()) < 2 and time.monotonic() < end:
+            time.sleep(0.1)  # the peer, and the one that computes what is right
+        assert len(peers) == 2
+        os.kill(run.pid, number)
+        _, said = run.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 1
     assert "the same command goes on with" in said
     assert not any(Path(f"/proc/{peer}").exists() for peer in peers)
