@@ -7,6 +7,7 @@ weights are the rounded 32-bit ones (and QR, which has no 16-bit form, works).
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -56,6 +57,42 @@ def get(initializer: str | Initializer, **options: float | str) -> Initializer:
     if not isinstance(initializer, str) or initializer not in INITIALIZERS:
         return made("initializer", INITIALIZERS, initializer, options)
     return _named(initializer, tuple(sorted(options.items())))
+
+
+def described(initializer: Initializer) -> tuple[str, dict[str, Any]] | None:
+    """Returns a name and options of which `get` makes an equal initializer; None if none do."""
+    if initializer in (zeros, ones, unit_forget_bias):
+        return initializer.__name__, {}
+    if not isinstance(initializer, Drawn):
+        return None
+    options: tuple[Any, ...] = initializer.options
+    if initializer.make is _shifted:
+        start, draw, width = options
+        if draw is jax.nn.initializers.uniform:
+            return "random_uniform", {"minval": start, "maxval": _end(start, width)}
+        normal = draw is jax.nn.initializers.normal
+        name = "random_normal" if normal else "truncated_normal"
+        return name, {"mean": start, "stddev": width}
+    if initializer.make is jax.nn.initializers.variance_scaling:
+        scale, mode, drawn = options
+        names = {made: name for name, made in reversed(_DISTRIBUTIONS.items())}
+        return "variance_scaling", {"scale": scale, "mode": mode, "distribution": names[drawn]}
+    named = {
+        jax.nn.initializers.constant: ("constant", "value"),
+        jax.nn.initializers.orthogonal: ("orthogonal", "gain"),
+        _identity: ("identity", "gain"),
+    }
+    if initializer.make not in named:
+        return None
+    name, option = named[initializer.make]
+    return name, {option: options[0]}
+
+
+def _end(start: float, width: float) -> float:
+    """Returns what exactly `width` lies between `start` and, if there is such a number."""
+    end = start + width
+    near = (end, math.nextafter(end, -math.inf), math.nextafter(end, math.inf))
+    return min(near, key=lambda one: (one - start != width, len(repr(one))))
 
 
 @functools.cache

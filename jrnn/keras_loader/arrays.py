@@ -15,12 +15,14 @@ from jrnn.keras_loader.cudnn import plain
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.keras1 import packed
 from jrnn.keras_loader.more_arrays import COUNT, as_convolved, more_arrays
+from jrnn.keras_loader.multi_head import projection_arrays
 from jrnn.keras_loader.read import StoredArray
 from jrnn.layers.core import DenseParams, EmbeddingParams
 from jrnn.model.basic import Dense, Embedding, TimeDistributed
 from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttentionParams
 from jrnn.model.recurrent import Bidirectional, OneCell
 from jrnn.model.stacked import StackedRecurrent
 
@@ -36,7 +38,7 @@ _CELLS: dict[type, tuple[Callable[..., Any], int]] = {  # parameter type, blocks
 
 
 def expected_arrays(
-    layer: Layer, shape: Sequence[int] | None = None, stored: Sequence[StoredArray] = ()
+    layer: Layer, shape: Sequence[int] | None = None, stored: Sequence[Any] = ()
 ) -> tuple[Callable[..., Any] | None, Mapping[str, Shape | None]]:
     """Returns the parameter type of a layer and the name and shape of each of its arrays.
 
@@ -109,8 +111,8 @@ def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
             f"layer {layer.name!r}: the file holds {listed(arrays)}, but {layer.kind} needs "
             f"{_wanted(shapes)}"
         )
-    for (name, shape), array in zip(shapes.items(), arrays, strict=True):
-        _check(layer, name, shape, array, quantized=f"{name}_scale" in shapes)
+    for name, array in zip(shapes, arrays, strict=True):
+        _check(layer, name, array, shapes)
     return params_type(*arrays)
 
 
@@ -120,9 +122,8 @@ def own_arrays(layer: Layer, params: Any) -> dict[str, np.ndarray]:
     Raises:
         ValueError: If one is missing, is left over, or has not the shape or the type it needs.
     """
-    shapes = expected_arrays(layer)[1]
-    given = dict(params._asdict()) if hasattr(params, "_asdict") else {}
-    given = {name: np.asarray(array) for name, array in given.items() if array is not None}
+    given = {name: np.asarray(array) for name, array in _named(params).items() if array is not None}
+    shapes = expected_arrays(layer, stored=[*given.values()])[1]
     if COUNT in shapes:
         given[COUNT] = np.zeros((), np.int32)
     if set(given) != set(shapes):
@@ -133,21 +134,36 @@ def own_arrays(layer: Layer, params: Any) -> dict[str, np.ndarray]:
         )
     for name, shape in shapes.items():
         array = given[name]
-        if not _fits(shape, array.shape) or (name != COUNT and array.dtype.name not in FLOATS):
+        if not _fits(shape, array.shape) or not _is_right(name, array.dtype.name, shapes):
             raise ValueError(
                 f"layer {layer.name!r}: {name} is {array.dtype} {array.shape}, but "
-                f"{_choices(layer)} needs {_text(shape)} of floating-point numbers"
+                f"{_choices(layer)} needs {_text(shape)} of {_numbers(name, shapes)}"
             )
     return {name: given[name] for name in shapes}
 
 
-def _check(
-    layer: Layer, name: str, shape: Shape | None, array: StoredArray, *, quantized: bool
-) -> None:
-    if name != COUNT and array.dtype not in (("int8",) if quantized else FLOATS):
+def _named(params: Any) -> dict[str, Any]:
+    """Returns a layer's parameters by name; none where they are of no type that jrnn has."""
+    if isinstance(params, MultiHeadAttentionParams):
+        return projection_arrays(params)
+    return dict(params._asdict()) if hasattr(params, "_asdict") else {}
+
+
+def _is_right(name: str, dtype: str, shapes: Mapping[str, Any]) -> bool:
+    """Returns whether an array holds 8-bit integers if it has a scale, and otherwise floats."""
+    return name == COUNT or dtype in (("int8",) if f"{name}_scale" in shapes else FLOATS)
+
+
+def _numbers(name: str, shapes: Mapping[str, Any]) -> str:
+    return "int8, quantised," if f"{name}_scale" in shapes else "floating-point numbers"
+
+
+def _check(layer: Layer, name: str, array: StoredArray, shapes: Mapping[str, Any]) -> None:
+    shape = shapes[name]
+    if not _is_right(name, array.dtype, shapes):
         raise KerasFileError(
             f"layer {layer.name!r}: {name} holds {array.dtype}, but by its dtype policy "
-            f"{'int8, quantised,' if quantized else 'floating-point numbers'} is needed"
+            f"{_numbers(name, shapes)} is needed"
         )
     leaf = re.sub(r"(_\d+)?(:\d+)?$", "", array.path.rsplit("/", 1)[-1])
     known = ("kernel", "recurrent_kernel", "bias", "embeddings")

@@ -48,3 +48,23 @@ def flat(value: Any) -> list:
     if not isinstance(value, list) or is_ref(value):
         return [value]
     return [leaf for item in value for leaf in flat(item)]
+
+
+def called_on(calls: list) -> str:
+    """Returns what a layer is called on: "one" tensor, a "list", "several"; "" for anything else.
+
+    Before Keras 3 that was one or a list.
+    """
+    if not isinstance(calls[0], dict):
+        return "one" if all(len(flat(call)) == 1 for call in calls) else "list"
+    forms = {_form(call.get("args") if isinstance(call, dict) else None) for call in calls}
+    return forms.pop() if len(forms) == 1 else ""
+
+
+def _form(args: Any) -> str:
+    if not isinstance(args, list) or not args:
+        return ""
+    deep = [isinstance(arg, list) for arg in args]
+    if len(args) == 1:
+        return "list" if deep[0] else "one"
+    return "" if any(deep) else "several"

@@ -181,10 +181,33 @@ class Config:
             found = activations.get("leaky_relu", alpha=slope)
         elif inner.kind == "ELU":
             found = activations.get("elu", alpha=inner.number("alpha", default=1.0))
+        elif inner.kind == "Pipeline":
+            found = self._clipped_line(key, inner)
         else:
             raise self.error(f"{key} is a {_show(inner.kind)}, which jrnn does not know there")
         inner.finish()
         return found
+
+    def _clipped_line(self, key: str, pipeline: "Config") -> str | Activation:
+        """``clip(alpha x + beta, 0, 1)`` as ``save_keras`` writes it for Keras 3."""
+        pipeline.get("name")
+        entries = pipeline.get("layers")
+        inside = [self.inner(one) for one in entries] if isinstance(entries, list) else []
+        known = [one.kind for one in inside] == ["Rescaling", "ReLU"]
+        if not known or any(one.is_foreign() for one in inside):
+            raise self.error(f"{key} is a Pipeline, of which jrnn knows Rescaling and ReLU alone")
+        line, clip = inside
+        options = {
+            "alpha": line.number("scale", default=1.0),
+            "beta": line.number("offset", default=0.0),
+        }
+        if clip.get("max_value") != 1:
+            raise self.error(f"{key} is a Pipeline that does not end in a ReLU up to 1")
+        line.finish()
+        clip.finish()
+        if options == {"alpha": 0.2, "beta": 0.5}:
+            return "hard_sigmoid_keras2"
+        return activations.get("hard_sigmoid_keras2", **options)
 
     def dtype(self) -> str | None:
         """Returns what the layer computes in; None for float32, where nothing is cast."""

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ def custom_layer(config: Config, factory: Callable[..., Any]) -> CustomLayer:
             f"custom_objects: what stands for {config.kind!r} made a {type(made).__name__} of its "
             "config, but a function(params, *inputs) or a jrnn.model.layer.Layer is needed"
         )
-    return CustomLayer(**base(config), function=made)
+    return CustomLayer(**base(config), function=made, source=_source(config))
 
 
 def custom_cell(config: Config, factory: Callable[..., Any]) -> CustomCell:
@@ -56,12 +57,22 @@ def custom_cell(config: Config, factory: Callable[..., Any]) -> CustomCell:
             f"custom_objects: what stands for {config.kind!r} made a {type(made).__name__} of its "
             f"config, but a cell with {', '.join(_CELL_METHODS)} is needed (see jrnn.Cell)"
         )
-    return CustomCell(made)
+    return CustomCell(made, source=_source(config))
 
 
 def _options(config: Config) -> dict[str, Any]:
     """Returns a copy of a config that has a name in any case."""
     return {"name": config.name, **copy.deepcopy(config.values)}
+
+
+def _source(config: Config) -> str:
+    """Returns the JSON of what a file says of an object, without its calls."""
+    keys = ("module", "class_name", "config", "registered_name", "build_config")
+    return json.dumps({key: config.entry[key] for key in keys if key in config.entry})
+
+
+def _class_name(value: Any) -> Any:
+    return value.get("class_name") if isinstance(value, dict) else None
 
 
 def parse_lambda(config: Config) -> Lambda:
@@ -80,14 +91,15 @@ def parse_lambda(config: Config) -> Lambda:
     if not isinstance(arguments, dict):
         raise config.error(f"its arguments are {arguments!r:.80}, but an object is needed")
     bound = functools.partial(found, **copy.deepcopy(arguments)) if arguments else found
-    return Lambda(**config.base(), function=bound)
+    by_name = _class_name(config.values.get("function")) == "function"
+    return Lambda(**config.base(), function=bound, source=_source(config) if by_name else "")
 
 
 def _names(config: Config) -> Iterator[Any]:
     """Yields what a Lambda may be known by: its own name, and that of its function."""
     yield config.name
     function = config.values.get("function")
-    if isinstance(function, dict) and function.get("class_name") == "function":
+    if _class_name(function) == "function":
         yield from (function.get("registered_name"), function.get("config"))
     elif isinstance(function, str):  # Keras 1 and 2, of a function with a name
         yield function

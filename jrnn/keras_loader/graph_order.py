@@ -6,7 +6,8 @@ works it out anew from the graph whenever it makes a model, whatever the order i
 
 from collections.abc import Mapping, Sequence
 
-from jrnn.model.graph import Model, Ref
+from jrnn.model.graph import Model, Node, Ref
+from jrnn.model.multi_head import MultiHeadAttention
 
 Call = tuple[str, int]  # a layer's name, and the number of its call
 
@@ -20,9 +21,7 @@ def in_keras_order(model: Model) -> list[str]:
     Source: ``keras.src.ops.function.map_graph``.
     """
     parents: dict[Call, list[Call]] = {
-        (node.layer.name, node.number): [
-            (ref.layer, ref.node) for ref in (*node.inputs, *node.masks) if ref is not None
-        ]
+        (node.layer.name, node.number): [(ref.layer, ref.node) for ref in _tensors(node)]
         for node in model.nodes
     }
     calls, met = _walk(parents, model.outputs)
@@ -36,6 +35,23 @@ def in_keras_order(model: Model) -> list[str]:
     inputs = {spec.name for spec in model.inputs}
     names = sorted(depths, key=lambda name: (-depths[name], met[name]))
     return [name for name in names if name not in inputs]
+
+
+def attending(node: Node) -> dict[str, Ref]:
+    """Returns the tensors that a call of MultiHeadAttention gets by keyword: all but its query."""
+    layer = node.layer
+    assert isinstance(layer, MultiHeadAttention), "asked by those who know"
+    given = dict(zip(layer.arguments[1:], node.inputs[1:], strict=True))
+    # One mask more than inputs is the query's, which the call gets without regarding it.
+    masks = zip((*layer.arguments, "query"), node.masks, strict=False)
+    return given | {f"{name}_mask": ref for name, ref in masks if ref is not None}
+
+
+def _tensors(node: Node) -> list[Ref]:
+    """Returns what a call depends on, in the order in which Keras 3 goes through it."""
+    if isinstance(node.layer, MultiHeadAttention):
+        return [node.inputs[0], *dict(sorted(attending(node).items())).values()]
+    return [ref for ref in (*node.inputs, *node.masks) if ref is not None]
 
 
 def _walk(

@@ -9,6 +9,7 @@ from typing import Any
 from jrnn.keras_loader.build import build_params
 from jrnn.keras_loader.config import NOTHING
 from jrnn.keras_loader.custom import checked
+from jrnn.keras_loader.custom_arrays import with_places
 from jrnn.keras_loader.errors import KerasFileError, shown
 from jrnn.keras_loader.isolated import open_isolated
 from jrnn.keras_loader.parse import parse_model
@@ -148,6 +149,7 @@ def load(
             model, writer = load_architecture(architecture, store, backend, custom)
         try:
             params = build_params(model, store.weights)
+            model = with_places(model, store.weights)
         except KerasFileError as error:
             raise KerasFileError(f"{shown(store.path)}: {error}") from error
         return Loaded(model, params, writer, file.kind)

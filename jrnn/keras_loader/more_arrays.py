@@ -152,7 +152,7 @@ _LAYERS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]
 
 
 def more_arrays(
-    layer: Layer, shape: Sequence[int] | None = None, stored: Sequence[StoredArray] = ()
+    layer: Layer, shape: Sequence[int] | None = None, stored: Sequence[Any] = ()
 ) -> tuple[Callable[..., Any] | None, Shapes]:
     """Returns what makes a layer's parameters of its arrays, and the arrays' names and shapes.
 

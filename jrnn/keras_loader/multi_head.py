@@ -7,7 +7,6 @@ from typing import Any
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.dropout import rate
 from jrnn.keras_loader.options import axes, listed
-from jrnn.keras_loader.stored_array import StoredArray
 from jrnn.model.multi_head import MultiHeadAttention, MultiHeadAttentionParams, ProjectionParams
 
 Shape = tuple[int | None, ...]
@@ -47,7 +46,7 @@ def _output_shape(config: Config) -> tuple[int, ...] | None:
 
 
 def multi_head_arrays(
-    layer: MultiHeadAttention, shape: Sequence[int] | None, stored: Sequence[StoredArray]
+    layer: MultiHeadAttention, shape: Sequence[int] | None, stored: Sequence[Any]
 ) -> Shapes:
     """Returns the name and shape of each array, by projection.
 
@@ -84,3 +83,18 @@ def multi_head_params(**arrays: Any) -> MultiHeadAttentionParams:
         for projection, paths in itertools.groupby(arrays, lambda path: path.split("/")[0])
     }
     return MultiHeadAttentionParams(**parts)
+
+
+def projection_arrays(params: MultiHeadAttentionParams) -> dict[str, Any]:
+    """Returns parameters by the names and in the order of ``multi_head_arrays``."""
+    return {
+        f"{projection}/{name}": array
+        for projection in PROJECTIONS
+        for name, array in _held(getattr(params, projection, None)).items()
+    }
+
+
+def _held(params: Any) -> dict[str, Any]:
+    names = ("kernel", "bias", "kernel_scale")
+    found = {name: getattr(params, name, None) for name in names}
+    return {name: array for name, array in found.items() if array is not None}

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from jrnn.keras_loader.calls import CAUSAL, flat, histories, is_causal, is_ref
+from jrnn.keras_loader.calls import CAUSAL, called_on, flat, histories, is_causal, is_ref
 from jrnn.keras_loader.config import Config
 from jrnn.model.attention import Attention
+from jrnn.model.custom import CustomLayer
 from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
@@ -81,6 +82,8 @@ class NodeReader:
             return [self._attending(config, layer, k, call) for k, call in enumerate(calls)]
         if isinstance(layer, Attention):
             layer = dataclasses.replace(layer, causal=layer.causal or is_causal(config, calls))
+        if isinstance(layer, CustomLayer):
+            layer = dataclasses.replace(layer, called_on=called_on(calls))
         read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
         return [read(config, layer, index, call) for index, call in enumerate(calls)]
 
@@ -208,11 +211,13 @@ class NodeReader:
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
         if "value" not in given:
             raise config.error("it is called without a value")
-        if layer.removes_masks:  # it then goes by the tensor's own mask, whatever it is given
-            masks.pop("query", None)
+        unread: tuple[Ref, ...] = ()
+        if layer.removes_masks and "query" in masks:
+            # It goes by the tensor's own mask, whatever it is given; kept as part of the graph.
+            unread = (masks.pop("query"),)
         called = dataclasses.replace(layer, arguments=tuple(given), **options)
         own = tuple(masks.get(name) for name in given)
-        return Node(called, number, tuple(given.values()), own)
+        return Node(called, number, tuple(given.values()), own + unread)
 
     def _tensor(self, config: Config, value: Any) -> Ref:
         if not isinstance(value, dict) or value.get("class_name") != "__keras_tensor__":

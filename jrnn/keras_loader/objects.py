@@ -35,6 +35,13 @@ def from_objects(model: Model, weights: ObjectWeights) -> dict[str, Any]:
     return params
 
 
+def custom_places(model: Model, weights: ObjectWeights) -> dict[int, tuple[str, ...]]:
+    """Returns where the arrays of each of the caller's layers lie below it, by the layer's id."""
+    placing = _Walk(dict(weights.objects), weights.container)
+    placing.model(model, weights.container)
+    return placing.places
+
+
 class _Walk:
     """The way that Keras takes through a model, in which each array is stored where first met."""
 
@@ -42,6 +49,7 @@ class _Walk:
         self.objects = objects
         self.name = container
         self.met: list[tuple[Layer, Any]] = []
+        self.places: dict[int, tuple[str, ...]] = {}  # of the arrays of the caller's layers
 
     def model(self, model: Model, path: str) -> dict[str, Any]:
         owners = [layer for layer in model.layers if has_arrays(layer)]
@@ -125,7 +133,10 @@ class _Walk:
             return tuple(() if own is None else own for own in cells)
         inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
         if isinstance(layer, MultiHeadAttention) or is_custom(layer):
-            return fill(layer, _with_inner(layer, path + inside, self.objects))
+            arrays = _with_inner(layer, path + inside, self.objects)
+            start = len(path + inside) + 1
+            self.places[id(layer)] = tuple(array.path[start:] for array in arrays)
+            return fill(layer, arrays)
         return fill(layer, self.objects.pop(path + inside, ()))
 
 

@@ -11,7 +11,7 @@ from jrnn.keras_loader.writer import Writer
 from jrnn.regularizers import L1L2, OverBatch, Regularizer
 
 # Of a key in a config, what stands before "_regularizer": the name of the array in the parameters.
-_ARRAYS = {
+ARRAYS = {
     "kernel": "kernel",
     "recurrent": "recurrent_kernel",
     "bias": "bias",
@@ -61,7 +61,7 @@ def penalties(kind: str, values: Mapping[str, Any], writer: Writer) -> dict[str,
     found = {
         key: read(key, values[key], functions, _NAMES_OF_KERAS1)
         for end, functions in (("_regularizer", _REGULARIZERS), ("_constraint", _CONSTRAINTS))
-        for key in (*(start + end for start in _ARRAYS), "activity_regularizer")
+        for key in (*(start + end for start in ARRAYS), "activity_regularizer")
         if key.endswith(end) and values.get(key) is not None
     }
     activity = found.pop("activity_regularizer", None)
@@ -81,7 +81,7 @@ def penalties(kind: str, values: Mapping[str, Any], writer: Writer) -> dict[str,
 
 
 def _array(kind: str, key: str) -> str:
-    name = _ARRAYS[key.rsplit("_", 1)[0]]
+    name = ARRAYS[key.rsplit("_", 1)[0]]
     if kind.startswith("Depthwise") and name == "depthwise_kernel":
         name = "kernel"
     return _ONLY_ARRAY.get(kind, name)

@@ -2,23 +2,24 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jrnn.keras_loader.arrays import has_arrays
 from jrnn.keras_loader.build import check_together
 from jrnn.keras_loader.classes import is_chain
 from jrnn.keras_loader.graph_order import in_keras_order
-from jrnn.keras_loader.save_check import BACKENDS, KERAS_VERSION, check_same, with_layers
+from jrnn.keras_loader.save_check import BACKENDS, KERAS_VERSION, check_same
 from jrnn.keras_loader.whole_file import written_whole
 from jrnn.keras_loader.write import write_layers, write_objects, write_zip
 from jrnn.keras_loader.write_config import model_entry
-from jrnn.keras_loader.write_legacy import to_layers
+from jrnn.keras_loader.write_legacy import check_arrays, to_layers
 from jrnn.keras_loader.write_masks import with_masks_by_keyword
 from jrnn.keras_loader.write_objects import to_objects
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.walk import with_layers
 
 SUFFIXES = (".keras", ".weights.h5", ".h5")
 
@@ -42,8 +43,19 @@ def save_keras(
     - ``.weights.h5``: the weights alone, for ``load_weights`` of a Keras 3 model with the same
       layers; what these compute is then not looked at.
 
-    What is only for training (initializers, optimizers) is not in a model, and Keras takes its
-    defaults. A file that is there already is replaced once the new one is complete.
+    What acts in training alone goes along: penalties, constraints, dropout, how a recurrent layer's
+    weights are drawn. What Keras 3 does otherwise there (masks of dropout that tf.keras draws at
+    each step, say) is told in a ``UserWarning``; seeds, optimizers and the initializers of other
+    layers are not in a model, and Keras takes its defaults.
+
+    - ``hard_sigmoid`` of Keras 1 and 2, ``clip(0.2 x + 0.5, 0, 1)``, is none of Keras 3's
+      activations. It is written as two layers of Keras in the activation's place (a ``Pipeline``
+      of ``Rescaling`` and ``ReLU``), which compute it to the bit: no weight is scaled or rounded.
+    - Quantised layers are written as such, with their 8-bit kernels and scales as they are.
+    - Layers and cells of the caller's (``custom_objects``) are written as the file had them; Keras
+      needs their classes to open them. A ``Lambda`` that holds code is refused.
+
+    A file that is there already is replaced once the new one is complete.
 
     Args:
         path: Where to write.
@@ -74,7 +86,7 @@ def save_keras(
         raise ValueError(
             f"save_keras: {name!r} is there already; give overwrite=True or a new name"
         )
-    _check_params(model, params)
+    _check_params(model, params, check_arrays if suffix == ".h5" else to_objects)
     written = _as_keras_holds_it(model, params)
     config = {}
     if suffix != ".weights.h5":
@@ -93,10 +105,10 @@ def save_keras(
             write_objects(file, objects)
 
 
-def _check_params(model: Model, params: Any) -> None:
+def _check_params(model: Model, params: Any, check: Callable[[Model, Any], Any]) -> None:
     """Raises if parameters are missing or left over, or do not fit together."""
     _check_names(model, params)
-    to_objects(model, params)
+    check(model, params)
     try:
         check_together(model, params)
     except ValueError as error:
@@ -105,7 +117,8 @@ def _check_params(model: Model, params: Any) -> None:
 
 def _check_names(model: Model, params: Any) -> None:
     owners = {layer.name: layer for layer in model.layers if has_arrays(layer)}
-    if not isinstance(params, Mapping) or set(params) != set(owners):
+    sure = {name for name, layer in owners.items() if has_arrays(layer, surely=True)}
+    if not isinstance(params, Mapping) or not sure <= set(params) <= set(owners):
         held = sorted(params) if isinstance(params, Mapping) else type(params).__name__
         raise ValueError(
             f"save_keras: params of model {model.name!r} hold {held}, but arrays for the layers "
@@ -115,7 +128,7 @@ def _check_names(model: Model, params: Any) -> None:
         while isinstance(layer, TimeDistributed):
             layer = layer.layer
         if isinstance(layer, Model):
-            _check_names(layer, params[name])
+            _check_names(layer, params.get(name, {}))
 
 
 def _as_keras_holds_it(model: Model, params: Mapping[str, Any]) -> Model:

@@ -7,10 +7,13 @@ from typing import Any
 
 from jrnn.keras_loader.parse import parse_model
 from jrnn.keras_loader.same_program import same_program
+from jrnn.keras_loader.save_training import warn_of_training
+from jrnn.keras_loader.write_custom import factories
 from jrnn.keras_loader.writer import writer_of
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.operation import Operation
+from jrnn.model.walk import with_layers
 
 KERAS_VERSION = "3.15.1"  # what a file is written as: its numbers are those of this Keras
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -19,12 +22,13 @@ BACKENDS = ("tensorflow", "jax", "torch")
 def check_same(model: Model, config: Mapping[str, Any], params: Any, backend: str) -> None:
     """Raises if Keras 3 would compute something else from a config than the model does."""
     entry = json.loads(json.dumps(config))
-    read = parse_model(entry, writer_of(KERAS_VERSION, backend))
+    custom = factories(model)
+    read = parse_model(entry, writer_of(KERAS_VERSION, backend), custom)
     if read == model:
         return
     same = same_program(model, read, params)
     if same:
-        return
+        return warn_of_training(model, read)
     differences = list(_differences(model, read))
     if same is not None:
         alone = [found for found in differences if _matters(model, found, params)]
@@ -33,7 +37,7 @@ def check_same(model: Model, config: Mapping[str, Any], params: Any, backend: st
     others = [
         other
         for other in BACKENDS
-        if same_program(model, parse_model(entry, writer_of(KERAS_VERSION, other)), params)
+        if same_program(model, parse_model(entry, writer_of(KERAS_VERSION, other), custom), params)
     ]
     hint = f"; on {others[0]} it would: save it with backend={others[0]!r}" if others else ""
     raise ValueError(
@@ -94,12 +98,3 @@ def _changed(holder: Any, path: tuple[str, ...], value: Any) -> Any:
     if inside:
         value = _changed(getattr(holder, name), tuple(inside), value)
     return dataclasses.replace(holder, **{name: value})
-
-
-def with_layers(model: Model, layers: Mapping[str, Layer]) -> Model:
-    """Returns a model with other layers of the same names."""
-    return dataclasses.replace(
-        model,
-        layers=tuple(layers[layer.name] for layer in model.layers),
-        nodes=tuple(node._replace(layer=layers[node.layer.name]) for node in model.nodes),
-    )

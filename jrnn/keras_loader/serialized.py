@@ -1,6 +1,7 @@
 """Regularizers, constraints and initializers inside a config, in the forms of all writers."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,9 +14,11 @@ class Unknown:
 
     Attributes:
         what: what there is in its place: "kernel_regularizer is 'Mine'".
+        source: the JSON of what the file has there, if it can be written back as it is.
     """
 
     what: str
+    source: str = dataclasses.field(default="", compare=False)
 
     def __call__(self, *args: Any) -> Any:
         """Raises ``ValueError``."""
@@ -49,7 +52,13 @@ def read(
         options = {names.get(option, option): _plain(item) for option, item in given.items()}
         return functions[name](**options)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        return Unknown(f"{key} is {value!r:.80}")
+        return Unknown(f"{key} is {value!r:.80}", _source(value))
+
+
+def _source(value: Any) -> str:
+    """Returns the JSON of what later versions of Keras take in the same place."""
+    later = isinstance(value, str) or (isinstance(value, dict) and "class_name" in value)
+    return json.dumps(value) if later else ""
 
 
 def _parts(value: Any) -> Any:

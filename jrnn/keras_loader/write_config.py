@@ -4,15 +4,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jrnn.keras_loader.calls import CAUSAL
 from jrnn.keras_loader.classes import class_of, is_chain
+from jrnn.keras_loader.graph_order import attending
+from jrnn.keras_loader.write_custom import as_read
 from jrnn.keras_loader.write_layers import OPTIONS
 from jrnn.keras_loader.write_options import base, keras_object, unsupported
 from jrnn.keras_loader.write_recurrent import grouped_states, recurrent_options
+from jrnn.keras_loader.write_training import penalty_options
 from jrnn.model.attention import Attention
 from jrnn.model.basic import Embedding, TimeDistributed
+from jrnn.model.custom import CustomLayer, Lambda
 from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.layer import Layer
 from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import TENSOR, Operation, Slice
 from jrnn.model.recurrent import Bidirectional, Recurrent
 
@@ -108,10 +114,13 @@ def layer_entry(layer: Layer, params: Any) -> Entry:
         module = _MODULES.get(layer.kind, "keras.src.ops.numpy")
         options = {key: list(v) if type(v) is tuple else v for key, v in layer.options}
         return keras_object(module, layer.kind, {"name": layer.name, **options}, layer.kind)
+    if isinstance(layer, CustomLayer | Lambda):
+        return as_read(layer)
     config = base(layer, params)
     if layer.kind in _UNTRAINED:
         del config["trainable"]
-    return keras_object("keras.layers", class_of(layer), config | _options(layer, params))
+    options = penalty_options(layer) | _options(layer, params)
+    return keras_object("keras.layers", class_of(layer), config | options)
 
 
 def _options(layer: Layer, params: Any) -> Entry:
@@ -135,6 +144,8 @@ def _options(layer: Layer, params: Any) -> Entry:
 
 def _call(node: Node) -> Entry:
     layer, tensors = node.layer, [_tensor(ref) for ref in node.inputs]
+    if isinstance(layer, MultiHeadAttention):
+        return {"args": tensors[:1], "kwargs": _attending(layer, node)}
     masks = [None if ref is None else _tensor(ref) for ref in node.masks[: len(tensors)]]
     if isinstance(layer, Operation):
         rest = iter(tensors)
@@ -143,10 +154,30 @@ def _call(node: Node) -> Entry:
     if isinstance(layer, Recurrent | Bidirectional) and len(tensors) > 1:
         kwargs["initial_state"] = _states(layer, tensors[1:])
         tensors, masks = tensors[:1], masks[:1]
-    in_a_list = isinstance(layer, _TAKE_LISTS) or len(tensors) > 1
+    args = _arguments(node, tensors)
     if any(mask is not None for mask in masks):
-        kwargs["mask"] = masks if in_a_list else masks[0]
-    return {"args": [tensors] if in_a_list else tensors, "kwargs": kwargs}
+        kwargs["mask"] = masks if args[0] is tensors else masks[0]
+    if isinstance(layer, Attention) and layer.causal:
+        kwargs[CAUSAL] = True
+    return {"args": args, "kwargs": kwargs}
+
+
+def _arguments(node: Node, tensors: list) -> list:
+    """Returns the positional arguments of a call: a tensor, a list of them or several."""
+    layer = node.layer
+    if not isinstance(layer, CustomLayer):
+        in_a_list = isinstance(layer, _TAKE_LISTS) or len(tensors) > 1
+        return [tensors] if in_a_list else tensors
+    if not layer.called_on:
+        raise unsupported(layer, "way to call it that jrnn keeps")
+    return [tensors] if layer.called_on == "list" else tensors
+
+
+def _attending(layer: MultiHeadAttention, node: Node) -> Entry:
+    """Returns a call's keyword arguments: tensors, their masks, and what is said of the call."""
+    tensors = {name: _tensor(ref) for name, ref in attending(node).items()}
+    options = {CAUSAL: layer.causal, "return_attention_scores": layer.returns_scores}
+    return {**tensors, **{name: True for name, chosen in options.items() if chosen}}
 
 
 def _states(layer: Recurrent | Bidirectional, states: list) -> list:

@@ -1,11 +1,19 @@
 """Typed layer -> the options of its Keras 3 class, for every layer that holds no other one."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jrnn import activations
 from jrnn.activations import BoundActivation
-from jrnn.keras_loader.write_options import activation, data_format, listed, unsupported
+from jrnn.keras_loader.write_options import (
+    activation,
+    data_format,
+    keras_object,
+    listed,
+    unsupported,
+)
+from jrnn.keras_loader.write_training import activity_options
 from jrnn.model.activation import PReLU, Softmax
 from jrnn.model.attention import Attention
 from jrnn.model.basic import (
@@ -28,6 +36,7 @@ from jrnn.model.convolution import (
 )
 from jrnn.model.layer import Layer
 from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.noise import AlphaDropout, Dropout, GaussianNoise
 from jrnn.model.normalization import (
     GroupNormalization,
@@ -38,6 +47,7 @@ from jrnn.model.normalization import (
     UnitNormalization,
 )
 from jrnn.model.pooling import GlobalPooling, Pooling
+from jrnn.model.quantized import InputRange, QuantizedDense, QuantizedEmbedding
 from jrnn.model.shaping import Cropping, UpSampling, ZeroPadding
 
 Options = dict[str, Any]
@@ -49,6 +59,21 @@ def _dense(layer: Dense) -> Options:
         "activation": activation(layer, layer.activation),
         "use_bias": layer.use_bias,
     }
+
+
+def _quantization(layer: QuantizedDense) -> Options:
+    """What inputs become; left out where Keras has it so by default, and before 3.13 always."""
+    inputs = layer.inputs
+    if inputs == InputRange():
+        return {}
+    quantizer = None
+    if inputs is not None:
+        ends = [inputs.smallest, inputs.largest]
+        options = {"value_range": ends, "epsilon": inputs.epsilon, "output_dtype": "int8"}
+        quantizer = keras_object("keras.quantizers", "AbsMaxQuantizer", options)
+    both = {"weight_quantizer": None, "activation_quantizer": quantizer}
+    found = keras_object("keras.quantizers", "Int8QuantizationConfig", both)
+    return {"quantization_config": found}
 
 
 def _embedding(layer: Embedding) -> Options:
@@ -86,7 +111,19 @@ def _noise(layer: GaussianNoise) -> Options:
     if not layer.multiplies:
         return {"stddev": layer.stddev}
     variance = layer.stddev**2  # of a rate: rate / (1 - rate)
-    return {"rate": variance / (1 + variance)}
+    rates = [variance / (1 + variance)]
+    for direction in (0.0, 1.0):  # roundings away, the one that it was read from
+        rate = rates[0]
+        for _ in range(4):
+            rate = math.nextafter(rate, direction)
+            rates += [rate] if rate < 1 else []
+    return {"rate": min(rates, key=lambda rate: _distance(layer, rate))}
+
+
+def _distance(layer: GaussianNoise, rate: float) -> tuple[float, int]:
+    """Returns how far a rate is off; of equal ones that with the fewest digits is meant."""
+    made = GaussianNoise.of_rate(rate, name=layer.name, kind=layer.kind)
+    return abs(made.stddev - layer.stddev), len(repr(rate))
 
 
 def _prelu(layer: PReLU) -> Options:
@@ -173,10 +210,23 @@ def _normalization(layer: Normalization) -> Options:
 
 
 def _attention(layer: Attention) -> Options:
-    if layer.causal:
-        raise unsupported(layer, "option causal: there it belongs to a call")
     score = {} if layer.score == "additive" else {"score_mode": layer.score}
     return {"use_scale": layer.use_scale, "dropout": layer.dropout, **score}
+
+
+def _multi_head(layer: MultiHeadAttention) -> Options:
+    options: Options = {
+        "num_heads": layer.heads,
+        "key_dim": layer.key_dim,
+        "value_dim": layer.value_dim,
+        "use_bias": layer.use_bias,
+        "output_shape": listed(layer.output_shape),
+        "attention_axes": listed(layer.axes),
+        "dropout": layer.dropout,
+    }
+    if layer.gated:  # which, as the next, Keras has not always had
+        options["use_gate"] = True
+    return options if layer.window is None else {**options, "sliding_window": layer.window}
 
 
 def _cosine(layer: Cosine) -> Options:
@@ -185,6 +235,10 @@ def _cosine(layer: Cosine) -> Options:
 
 def _nothing(layer: Merge) -> Options:
     return {}
+
+
+def _identity(layer: Identity) -> Options:
+    return activity_options(layer) if layer.kind == "ActivityRegularization" else {}
 
 
 OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
@@ -209,14 +263,17 @@ OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
     GroupNormalization: lambda layer: {
         key: getattr(layer, key) for key in ("groups", "axis", "epsilon", "center", "scale")
     },
-    Identity: lambda layer: {},
+    Identity: _identity,
     LayerNormalization: _layer_normalization,
     Masking: lambda layer: {"mask_value": layer.mask_value},
     Merge: _nothing,
+    MultiHeadAttention: _multi_head,
     Normalization: _normalization,
     PReLU: _prelu,
     Permute: lambda layer: {"dims": list(layer.dims)},
     Pooling: _pooling,
+    QuantizedDense: lambda layer: _dense(layer) | _quantization(layer),
+    QuantizedEmbedding: _embedding,
     RMSNormalization: lambda layer: {"axis": list(layer.axis), "epsilon": layer.epsilon},
     RepeatVector: lambda layer: {"n": layer.n},
     Rescaling: lambda layer: {"scale": listed(layer.scale), "offset": listed(layer.offset)},

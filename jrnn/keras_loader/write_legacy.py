@@ -1,13 +1,15 @@
 """The arrays of a model in the legacy layout of Keras: a list for each layer, by name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jrnn.keras_loader.arrays import expected_arrays, has_arrays, own_arrays
 from jrnn.keras_loader.more_arrays import frozen_arrays
+from jrnn.keras_loader.write_custom import custom_list, places
 from jrnn.model.basic import TimeDistributed
+from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.operation import Operation
@@ -35,9 +37,16 @@ def to_layers(model: Model, params: Mapping[str, Any]) -> dict[str, list[tuple[s
     lists = {}
     for layer in model.layers:
         if not isinstance(layer, Operation):
-            arrays = _to_list(layer, params[layer.name]) if has_arrays(layer) else []
+            own = params.get(layer.name)
+            arrays = [] if own is None else _to_list(layer, own)
             lists[layer.name] = [(named.path, named.array) for named in arrays]
     return lists
+
+
+def check_arrays(model: Model, params: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` if parameters are not those that the layers need."""
+    for _ in _walk(model, params, model.name):
+        pass
 
 
 def _to_list(layer: Layer, params: Any) -> list[_Named]:
@@ -61,7 +70,7 @@ def _to_list(layer: Layer, params: Any) -> list[_Named]:
         trained, frozen = _owners(inner)
         if [named.owner for named in found] != trained + frozen:
             raise ValueError(
-                f"layer {layer.name!r} ({layer.kind}): some layers in it are frozen, and of a .h5 "
+                f"layer {layer.name!r} ({layer.kind}): some arrays in it are frozen, and of a .h5 "
                 "file Keras 3 gives their arrays to the wrong ones; save as .keras, or make them "
                 "trainable"
             )
@@ -79,17 +88,34 @@ def _walk(layer: Layer, params: Any, path: str) -> Iterator[_Named]:
         yield from _walk(layer.layer, params, f"{path}/{layer.layer.name}")
     elif isinstance(layer, Model):
         for inner in layer.layers:
-            if has_arrays(inner):
+            if has_arrays(inner) and inner.name in params:
                 yield from _walk(inner, params[inner.name], f"{path}/{inner.name}")
     elif isinstance(layer, StackedRecurrent):
         for k, (cell, own) in enumerate(zip(layer.cells, params, strict=True)):
             yield from _walk(cell, own, f"{path}/{k}_{cell.name}")
+    elif is_custom(layer):
+        for name, array in custom_list(layer, params).items():
+            yield _Named(f"{path}/{name}", array, id(layer), False)
     else:
         inside = f"{path}/cell" if isinstance(layer, Recurrent) else path
         arrays = own_arrays(layer, params)
-        statistics = len(arrays) - frozen_arrays(layer)
-        for k, (name, array) in enumerate(arrays.items()):
-            yield _Named(f"{inside}/{name}", array, id(layer), k >= statistics)
+        frozen = _frozen(layer, arrays)
+        for name in _in_order(arrays, frozen):
+            yield _Named(f"{inside}/{name}", arrays[name], id(layer), name in frozen)
+
+
+def _frozen(layer: Layer, arrays: Mapping[str, Any]) -> set[str]:
+    """Returns the names of what is never trained: quantised kernels and their scales, too."""
+    scales = {name for name in arrays if name.endswith("_scale")}
+    if scales:
+        return scales | {name.removesuffix("_scale") for name in scales}
+    return set([*arrays][len(arrays) - frozen_arrays(layer) :])
+
+
+def _in_order(names: Iterable[str], frozen: set[str]) -> list[str]:
+    """Returns names in Keras's order, in each of a layer's inner layers what is trained first."""
+    folders = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+    return sorted(names, key=lambda n: (folders.index(n.rpartition("/")[0]), n in frozen))
 
 
 def _owners(layer: Layer) -> tuple[list[int], list[int]]:
@@ -113,4 +139,4 @@ def _count(layer: Layer) -> int:
         return _count(layer.forward) + _count(layer.backward)
     if isinstance(layer, StackedRecurrent):
         return sum(map(_count, layer.cells))
-    return len(expected_arrays(layer)[1])
+    return len(places(layer)) if is_custom(layer) else len(expected_arrays(layer)[1])

@@ -89,7 +89,9 @@ def _sources(model: Model, params: Mapping[str, Any]) -> dict[Call, tuple[Call |
     def run(params, inputs):
         results, _ = model.trace(params, inputs, [None] * len(inputs))
         makers = {
-            id(result.masks[0]): call for call, result in results.items() if _makes(model, call)
+            id(result.masks[0]): call
+            for call, result in results.items()
+            if _makes(model, call) and result.masks[0] is not None  # which attention took off
         }
         for node in model.nodes:
             if not node.takes_masks or not _takes(node):

@@ -1,15 +1,19 @@
 """The arrays of a model in the layout of Keras 3: one group for each object, by its path."""
 
 import collections
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jrnn.keras_loader.arrays import has_arrays, own_arrays
 from jrnn.keras_loader.classes import class_of, snake_case
 from jrnn.keras_loader.layouts import NamedObject
+from jrnn.keras_loader.write_custom import custom_objects_at
 from jrnn.model.basic import TimeDistributed
+from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import Operation
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.stacked import StackedRecurrent
@@ -28,7 +32,7 @@ def _model_objects(
 ) -> Iterator[tuple[str, NamedObject]]:
     layers = [layer for layer in model.layers if not isinstance(layer, Operation)]
     for layer, key in zip(layers, _keys(layers), strict=True):
-        if has_arrays(layer):
+        if has_arrays(layer) and layer.name in params:
             yield from _own_objects(layer, params[layer.name], f"{path}/{key}")
 
 
@@ -52,6 +56,15 @@ def _own_objects(layer: Layer, params: Any, path: str) -> Iterator[tuple[str, Na
     elif isinstance(layer, StackedRecurrent):
         for cell, own, key in zip(layer.cells, params, _keys(layer.cells), strict=True):
             yield from _own_objects(cell, own, f"{path}/cell/cells/{key}")
+    elif isinstance(layer, MultiHeadAttention):
+        named = own_arrays(layer, params).items()
+        for projection, pairs in itertools.groupby(named, lambda pair: pair[0].split("/")[0]):
+            # Of its inner layers, Keras finds all but the gate by a public name first.
+            name = "_gate_dense" if projection == "gate" else f"{projection}_dense"
+            yield f"{path}/{name}", NamedObject(projection, tuple(a for _, a in pairs))
+    elif is_custom(layer):
+        inside = "/cell" if isinstance(layer, Recurrent) else ""
+        yield from custom_objects_at(layer, params, path + inside)
     else:
         inside = "/cell" if isinstance(layer, Recurrent) else ""
         arrays = tuple(own_arrays(layer, params).values())

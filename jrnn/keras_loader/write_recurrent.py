@@ -3,11 +3,15 @@
 import dataclasses
 from typing import Any
 
+from jrnn import initializers
 from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.cells.gru import GRUCell
 from jrnn.cells.lstm import LSTMCell
 from jrnn.keras_loader.classes import class_of, snake_case
+from jrnn.keras_loader.write_custom import as_read
 from jrnn.keras_loader.write_options import activation, base, keras_object, policy, unsupported
+from jrnn.keras_loader.write_training import initializer_options, penalty_options
+from jrnn.model.custom import CustomCell
 from jrnn.model.recurrent import OneCell, Recurrent
 from jrnn.model.stacked import StackedRecurrent
 
@@ -18,6 +22,8 @@ _ONLY_IN_JRNN = ("peephole", "projection", "cell_clip")
 
 def recurrent_options(layer: Recurrent, params: Any) -> Options:
     """Returns the options of a layer with a loop: the loop's, and the cell or its options."""
+    if getattr(layer, "constants", 0):
+        raise unsupported(layer, "constants beside the states")
     if layer.time_major:
         raise unsupported(layer, "time_major")
     loop = {key: getattr(layer, key) for key in _LOOP}
@@ -27,17 +33,22 @@ def recurrent_options(layer: Recurrent, params: Any) -> Options:
         shared = base(layer, params)
         stack = {"name": "stacked_rnn_cells", "dtype": shared["dtype"], "cells": entries}
         return {**loop, "cell": keras_object("keras.layers", "StackedRNNCells", stack)}
+    if isinstance(layer.cell, CustomCell):
+        return {**loop, "cell": as_read(layer)}
     if class_of(layer) == "RNN":
         kind = type(layer.cell).__name__
         name = snake_case(kind)
         own = {field.name: getattr(layer, field.name) for field in dataclasses.fields(OneCell)}
-        cell = OneCell(**{**own, "name": name, "kind": kind, "trainable": True})
+        own |= {"name": name, "kind": kind, "trainable": True, "activity_regularizer": None}
+        cell = OneCell(**own)
         return {**loop, "cell": _cell_entry(cell, params)}
     return {**loop, **_cell_options(layer, params)}
 
 
 def _cell_entry(cell: OneCell, params: Any) -> Options:
-    config = {**base(cell, params), **_cell_options(cell, params)}
+    if isinstance(cell.cell, CustomCell):
+        return as_read(cell)
+    config = {**base(cell, params), **penalty_options(cell), **_cell_options(cell, params)}
     return keras_object("keras.layers", class_of(cell), config)
 
 
@@ -53,8 +64,10 @@ def _cell_options(layer: OneCell, params: Any) -> Options:
         "use_bias": cell.use_bias,
         "dropout": layer.dropout,
         "recurrent_dropout": layer.recurrent_dropout,
+        **initializer_options(cell),
     }
-    if policy(layer, params) in ("float16", "bfloat16"):
+    short = policy(layer, params) in ("float16", "bfloat16")
+    if short and _is_orthogonal(cell.recurrent_initializer):
         # Before Keras reads the weights it draws them, and JAX knows no orthogonal ones of 16 bits.
         options["recurrent_initializer"] = "glorot_uniform"
     if isinstance(cell, GRUCell | LSTMCell | ConvLSTMCell):
@@ -74,10 +87,17 @@ def _cell_options(layer: OneCell, params: Any) -> Options:
     return options
 
 
+def _is_orthogonal(initializer: Any) -> bool:
+    described = initializers.described(initializers.get(initializer))
+    return described is not None and described[0] == "orthogonal"
+
+
 def grouped_states(layer: OneCell, states: list) -> list:
     """Returns initial states as Keras 3 takes them: those of stacked cells in a list for each."""
     if not isinstance(layer, StackedRecurrent):
         return states
+    if any(isinstance(cell.cell, CustomCell) for cell in layer.cells):
+        raise unsupported(layer, "initial states that jrnn can tell apart in a stack like this")
     counts = [2 if isinstance(cell.cell, LSTMCell) else 1 for cell in layer.cells]
     if sum(counts) != len(states):
         return states

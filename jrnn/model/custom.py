@@ -20,9 +20,17 @@ class CustomLayer(Layer):
     Attributes:
         function: ``function(params, *inputs)``, which returns an output or several, without
             masks; or a ``Layer``, whose ``run`` counts. ``params`` is a tuple of the file's arrays.
+        source: The JSON of the file's entry for it, with which it can be saved again.
+        arrays: Where below the layer the file has each array: "vars/0", "dense/vars/0"; None where
+            that is not known.
+        called_on: What the file's calls are on: "one" tensor, a "list" of them, "several"; "" for
+            anything else.
     """
 
     function: Callable[..., Any] | Layer
+    source: str = ""
+    arrays: tuple[str, ...] | None = None
+    called_on: str = "one"
 
     def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns what the caller's function or layer does."""
@@ -38,9 +46,11 @@ class Lambda(Layer):
 
     Attributes:
         function: ``function(*inputs)``, which returns an output or several.
+        source: As in ``CustomLayer``, if the file names the function and holds no code.
     """
 
     function: Callable[..., Any]
+    source: str = ""
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns what the function does."""
@@ -55,9 +65,17 @@ def outputs_of(found: Any) -> Result:
 
 @dataclasses.dataclass(frozen=True)
 class CustomCell(Cell):
-    """A cell of the caller's; its parameters are a tuple of the file's arrays."""
+    """A cell of the caller's; its parameters are a tuple of the file's arrays.
+
+    Attributes:
+        cell: The cell.
+        source: As in ``CustomLayer``.
+        arrays: Likewise.
+    """
 
     cell: Cell
+    source: str = dataclasses.field(default="", kw_only=True)
+    arrays: tuple[str, ...] | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def feature_ndim(self) -> int:

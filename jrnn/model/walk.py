@@ -1,12 +1,14 @@
 """The layers in a layer, and their parameters."""
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.recurrent import Bidirectional
 from jrnn.model.stacked import StackedRecurrent
 
@@ -56,3 +58,37 @@ def map_params(change: Callable[[Layer, Any], Any], layer: Layer, params: Any) -
         pairs = zip(layer.cells, params, strict=True)
         return tuple(map_params(change, cell, own) for cell, own in pairs)
     return change(layer, params)
+
+
+def with_layers(model: Model, layers: Mapping[str, Layer]) -> Model:
+    """Returns a model with other layers of the same names."""
+    return dataclasses.replace(
+        model,
+        layers=tuple(layers[layer.name] for layer in model.layers),
+        nodes=tuple(
+            node._replace(layer=_called_as(layers[node.layer.name], node.layer))
+            for node in model.nodes
+        ),
+    )
+
+
+def _called_as(layer: Layer, called: Layer) -> Layer:
+    """Returns a layer with what another one says of a single call."""
+    if not isinstance(called, MultiHeadAttention):
+        return layer
+    of_call = {name: getattr(called, name) for name in ("arguments", "causal", "returns_scores")}
+    return dataclasses.replace(layer, **of_call)
+
+
+def map_layers(change: Callable[[Layer], Layer], layer: Any) -> Any:
+    """Returns a layer with ``change(inner)`` in place of each in it that holds no other."""
+    if isinstance(layer, Model):
+        return with_layers(layer, {one.name: map_layers(change, one) for one in layer.layers})
+    if isinstance(layer, StackedRecurrent):
+        cells = tuple(map_layers(change, cell) for cell in layer.cells)
+        return dataclasses.replace(layer, cells=cells)
+    held = ("forward", "backward") if isinstance(layer, Bidirectional) else ("layer",)
+    if not isinstance(layer, Bidirectional | TimeDistributed):
+        return change(layer)
+    inner = {name: map_layers(change, getattr(layer, name)) for name in held}
+    return dataclasses.replace(layer, **inner)

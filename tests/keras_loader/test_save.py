@@ -21,7 +21,7 @@ NOT_AS_H5 = {
     "keras-3.15-jax/dtype_bfloat16.keras": "bfloat16",
 }
 FORMATS = ("m.keras", "m.h5", "m.weights.h5")
-# What Keras 3 computes otherwise; and hard_sigmoid, which older versions define in another way.
+# What Keras 3 computes otherwise.
 DIFFERENT = {
     "keras-2.3.1/mask_bidir.h5": "zero_output_for_mask",
     "keras-3.0.5-jax/merge_masked.h5": "mask_rule",
@@ -41,10 +41,9 @@ def files():
     for case in CASES:
         for _, name, *options in case.get("commands", ()):
             given = dict(zip(options[::2], options[1::2], strict=False))
-            if "quantized" not in name:
-                found[name] = {
-                    key: given.get(f"--{key}") for key in ("config", "weights", "backend", "data")
-                }
+            found[name] = {
+                key: given.get(f"--{key}") for key in ("config", "weights", "backend", "data")
+            }
     return found.items()
 
 
@@ -75,7 +74,7 @@ def quick(monkeypatch):
 def test_round_trip_is_exact(name, given, tmp_path, monkeypatch):
     loaded = load_case(name, given)
     model, params = loaded.model, loaded.params
-    reason = "hard_sigmoid_keras2" if "hard_sigmoid_keras2" in repr(model) else DIFFERENT.get(name)
+    reason = DIFFERENT.get(name)
     if reason:
         for saved in FORMATS[:2]:
             with pytest.raises(ValueError, match=reason):

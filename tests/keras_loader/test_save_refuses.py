@@ -66,11 +66,6 @@ CONVOLUTION = Convolution(
             "'lstm'.*cell_clip",
         ),
         (
-            chain(lstm(cell=LSTMCell(recurrent_activation="hard_sigmoid_keras2"))),
-            {"lstm": lstm_params()},
-            "'lstm'.*hard_sigmoid_keras2.*x / 6",
-        ),
-        (
             chain(dataclasses.replace(DENSE, activation=jnp.sin)),
             {"dense": DENSE_PARAMS},
             "'dense'.*activation 'sin'",
