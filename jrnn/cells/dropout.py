@@ -31,7 +31,8 @@ class DropoutCell(Cell):
 
         (x * m) @ kernel          (h * r) @ recurrent_kernel
 
-    What else the cell does with its state is done with ``h`` itself. The masks are drawn where a
+    What else the cell does with its state is done with ``h`` itself, or with ``drops_state`` also
+    with ``h * r``. The masks are drawn where a
     key is given: ``rnn(cell, params, xs, key=key)``. Without a key the cell is the inner one.
 
     Args:
@@ -40,24 +41,31 @@ class DropoutCell(Cell):
         dropout: Probability, from 0 to 1, that a feature of the input is dropped.
         recurrent_dropout: Likewise, of the hidden state.
         per_gate: Whether each gate has masks of its own.
+        drops_state: Whether all that a step does with its state is done with what is kept of it.
+            That matters for a GRU, whose new state is a mean with the old one. Not ``per_gate``.
 
     Raises:
-        ValueError: If a probability is out of range, or the cell cannot take masks.
+        ValueError: If a probability is out of range, the cell cannot take masks, or the state is
+            to lose what each gate drops for itself.
 
     Source: Gal and Ghahramani, 2016 (arXiv:1512.05287); ``keras.layers.LSTMCell``, where
-    ``per_gate`` is ``implementation=1``.
+    ``per_gate`` is ``implementation=1`` and ``drops_state`` what ``GRUCell`` does with
+    ``implementation=2`` in Keras 2.
     """
 
     cell: Cell
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
     per_gate: bool = False
+    drops_state: bool = False
 
     def __post_init__(self) -> None:
         for name in ("dropout", "recurrent_dropout"):
             rate = getattr(self, name)
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
                 raise ValueError(f"DropoutCell: {name} is {rate!r}, but 0 to 1 is needed")
+        if self.drops_state and self.per_gate:
+            raise ValueError("DropoutCell: drops_state needs one mask for all gates, not per_gate")
         for half in (self.cell.project, self.cell.step):
             if "dropout" not in inspect.signature(half).parameters:
                 raise ValueError(
@@ -110,6 +118,10 @@ class DropoutCell(Cell):
         if isinstance(params, DropoutParams):
             dtype = jax.tree.leaves(state)[0].dtype
             masks = _factors(params.kept_states, self.recurrent_dropout, dtype)
+        if masks and self.drops_state:
+            (hidden, *others), structure = jax.tree.flatten(state)
+            state = jax.tree.unflatten(structure, [hidden * masks[0], *others])
+            masks = ()
         cell: Any = self.cell
         return cell.step(_inner(params), state, z, dropout=masks)
 

@@ -16,7 +16,9 @@ from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.keras1 import packed
 from jrnn.keras_loader.more_arrays import COUNT, as_convolved, more_arrays
 from jrnn.keras_loader.multi_head import projection_arrays
+from jrnn.keras_loader.older_layers import highway_order
 from jrnn.keras_loader.read import StoredArray
+from jrnn.keras_loader.stored_array import converted
 from jrnn.layers.core import DenseParams, EmbeddingParams
 from jrnn.model.basic import Dense, Embedding, TimeDistributed
 from jrnn.model.custom import is_custom
@@ -27,6 +29,7 @@ from jrnn.model.recurrent import Bidirectional, OneCell
 from jrnn.model.stacked import StackedRecurrent
 
 Shape = tuple[int | None, ...]  # None: read off the file
+PEEPHOLES = tuple(f"{gate}_gate_peephole_weights" for gate in ("input", "forget", "output"))
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 _CELLS: dict[type, tuple[Callable[..., Any], int]] = {  # parameter type, blocks in the kernel
@@ -73,7 +76,18 @@ def _recurrent_arrays(layer: OneCell) -> tuple[Callable[..., Any], dict[str, Sha
     if cell.use_bias:
         two_rows = isinstance(cell, GRUCell) and cell.reset_after
         shapes["bias"] = (2, width) if two_rows else (width,)
+    if getattr(cell, "peephole", False):
+        return _peephole_params, shapes | dict.fromkeys(PEEPHOLES, (layer.units,))
     return params_type, shapes
+
+
+def _peephole_params(*arrays: StoredArray) -> LSTMParams:
+    """Returns parameters with the last three arrays as rows of one."""
+    *own, first, second, third = arrays
+    rows = converted(
+        first, (3, *first.shape), lambda row: np.stack([row, second.read(), third.read()])
+    )
+    return LSTMParams(*own, peephole=rows)
 
 
 def has_arrays(layer: Layer, *, surely: bool = False) -> bool:
@@ -105,7 +119,7 @@ def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
         if isinstance(layer.cell, ConvLSTMCell):
             arrays = cross_correlations(layer.cell, arrays)
         arrays = plain(layer, packed(layer.name, arrays, len(shapes)))
-    arrays = as_convolved(layer, arrays)
+    arrays = highway_order(layer, as_convolved(layer, arrays))
     if params_type is None or len(arrays) != len(shapes):
         raise KerasFileError(
             f"layer {layer.name!r}: the file holds {listed(arrays)}, but {layer.kind} needs "

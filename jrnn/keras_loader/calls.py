@@ -3,17 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jrnn.keras_loader.config import Config
+# Options of a call to an attention layer, and the field of the typed layer that stands for each.
+ATTENDING_OPTIONS = {"use_causal_mask": "causal", "return_attention_scores": "returns_scores"}
 
-CAUSAL = "use_causal_mask"  # an option of the call; of the layer, "causal", in older tf.keras
 
-
-def is_causal(config: Config, calls: list) -> bool:
-    """Returns whether the calls of an attention layer are causal, which must be all or none."""
-    found = [CAUSAL in keywords for keywords in map(_true_keywords, calls)]
-    if any(found) != all(found):
-        raise config.error(f"it is called with and without {CAUSAL}")
-    return any(found)
+def attending_options(call: Any) -> dict[str, bool]:
+    """Returns the fields that a call to an attention layer makes true."""
+    true = _true_keywords(call)
+    return {field: True for key, field in ATTENDING_OPTIONS.items() if key in true}
 
 
 def _true_keywords(value: Any) -> set[str]:
@@ -34,7 +31,8 @@ def histories(value: Any) -> Iterator[Any]:
         inner = value.get("config")
         yield inner.get("keras_history") if isinstance(inner, dict) else None
     elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
+        ordered = [value[key] for key in sorted(value)] if isinstance(value, dict) else value
+        for one in ordered:  # as Keras flattens arguments
             yield from histories(one)
 
 

@@ -1,5 +1,6 @@
 """``RNN``: a loop over one cell, or over several on top of one another."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,12 +19,13 @@ from jrnn.model.stacked import StackedRecurrent
 CELLS: dict[str, Callable[[Config], Cell]] = {
     "GRUCell": gru_cell,
     "LSTMCell": lstm_cell,
+    "PeepholeLSTMCell": lambda config: dataclasses.replace(lstm_cell(config), peephole=True),
     "SimpleRNNCell": simple_rnn_cell,
 }
 STACK = "StackedRNNCells"
 _OF_CELL = (  # what a loop over one cell takes from it
     *("cell", "units", "dropout", "recurrent_dropout", "dropout_per_gate"),
-    *("regularizers", "constraints"),
+    *("drops_state", "shared_id", "regularizers", "constraints"),
 )
 
 
@@ -86,7 +88,8 @@ def _cell(config: Config, inner: Config) -> OneCell:
         _check_dtype(config, inner)
         units = inner.values.get("units")  # where it has some; of no use to the caller's cell
         size = int(units) if units is not None and is_amount(units, 1) else 0
-        return OneCell(**base(inner), cell=custom_cell(inner, custom), units=size)
+        options = {**base(inner), "shared_id": _shared_id(inner)}
+        return OneCell(**options, cell=custom_cell(inner, custom), units=size)
     if inner.is_foreign() or inner.kind not in CELLS:
         raise config.error(
             f"it runs over a {inner.kind!r:.80}, but jrnn loads {', '.join(CELLS)} and one "
@@ -96,9 +99,15 @@ def _cell(config: Config, inner: Config) -> OneCell:
     _check_dtype(config, inner)
     cell = CELLS[inner.kind](inner)
     units = inner.size("units", "output_dim")
-    found = OneCell(**inner.base(), cell=cell, units=units, **cell_dropout(inner))
+    options = {**inner.base(), **cell_dropout(inner), "shared_id": _shared_id(inner)}
+    found = OneCell(**options, cell=cell, units=units)
     inner.finish()
     return found
+
+
+def _shared_id(inner: Config) -> int | None:
+    found = inner.entry.get("shared_object_id")
+    return found if type(found) is int else None
 
 
 def _check_dtype(config: Config, inner: Config) -> None:

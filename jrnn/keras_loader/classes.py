@@ -14,7 +14,9 @@ _RENAMED: Mapping[str, str] = {
     "Convolution2D": "Conv2D",
     "CuDNNGRU": "GRU",
     "CuDNNLSTM": "LSTM",
+    "SyncBatchNormalization": "BatchNormalization",
     "ThresholdedReLU": "ReLU",
+    "TimeDistributedDense": "Dense",
 }
 
 

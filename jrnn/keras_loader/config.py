@@ -248,6 +248,7 @@ class Config:
             "kind": self.kind,
             "dtype": self.dtype(),
             "trainable": self.values.get("trainable") is not False,
+            "cast_ends_mask": self.writer.cast_ends_mask,
             **penalties(self.kind, self.values, self.writer),
         }
 

@@ -13,22 +13,28 @@ def cell_dropout(config: Config) -> dict[str, Any]:
     """Returns the arguments of a cell's dropout in training.
 
     With ``implementation=1`` (and 0; all of ``consume_less`` but "gpu") each gate has masks of its
-    own. From tf.keras 2 on, dropout of the state brings that about.
+    own. From tf.keras 2 on, dropout of the state brings that about, but not in Keras 3.0 to 3.7.
     """
-    recurrent = rate(config, "recurrent_dropout", "dropout_U")
-    implementation = config.get("implementation", default=config.writer.implementation)
-    per_gate = implementation != 2
-    if "consume_less" in config.values:
-        per_gate = config.get("consume_less") != "gpu"
-    elif recurrent > 0 and config.writer.recurrent_dropout_is_per_gate:
-        per_gate = True
     of_input = rate(config, "dropout", "dropout_W")
+    recurrent = rate(config, "recurrent_dropout", "dropout_U")
+    writer, convolves = config.writer, config.kind.startswith("ConvLSTM")
+    if convolves and not writer.conv_lstm_drops:
+        of_input = recurrent = 0.0
+    per_gate = convolves or (writer.has_masks_per_gate and _has_masks_per_gate(config, recurrent))
+    drops_state = config.kind in ("GRU", "GRUCell") and writer.gru_drops_state
     return {
         "dropout": of_input,
         "recurrent_dropout": recurrent,
-        "dropout_per_gate": (per_gate or config.kind.startswith("ConvLSTM"))
-        and of_input + recurrent > 0,
+        "dropout_per_gate": per_gate and of_input + recurrent > 0,
+        "drops_state": drops_state and not per_gate and recurrent > 0,
     }
+
+
+def _has_masks_per_gate(config: Config, recurrent: float) -> bool:
+    if "consume_less" in config.values:
+        return config.get("consume_less") != "gpu"
+    implementation = config.get("implementation", default=config.writer.implementation)
+    return implementation != 2 or (recurrent > 0 and config.writer.recurrent_dropout_is_per_gate)
 
 
 def rate(config: Config, *keys: str) -> float:

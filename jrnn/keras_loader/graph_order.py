@@ -1,7 +1,7 @@
-"""The order in which Keras 3 holds the layers of a functional model.
+"""The orders in which Keras 3 holds the layers of a functional model, and in which it calls them.
 
-Both layouts of weights go by it: the k-th layer of a class, the k-th layer with weights. Keras
-works it out anew from the graph whenever it makes a model, whatever the order in the file.
+Both layouts of weights go by the first: the k-th layer of a class, the k-th layer with weights.
+Keras works them out anew from the graph whenever it makes a model, whatever the order in the file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from jrnn.model.graph import Model, Node, Ref
 from jrnn.model.multi_head import MultiHeadAttention
 
 Call = tuple[str, int]  # a layer's name, and the number of its call
+Needs = Mapping[Call, Sequence[Call]]  # the calls that made what each call is given
 
 
 def in_keras_order(model: Model) -> list[str]:
@@ -20,18 +21,12 @@ def in_keras_order(model: Model) -> list[str]:
 
     Source: ``keras.src.ops.function.map_graph``.
     """
-    parents: dict[Call, list[Call]] = {
+    needs: dict[Call, list[Call]] = {
         (node.layer.name, node.number): [(ref.layer, ref.node) for ref in _tensors(node)]
         for node in model.nodes
     }
-    calls, met = _walk(parents, model.outputs)
-    depths: dict[str, int] = {}
-    of_calls: dict[Call, int] = {}
-    for call in reversed(calls):
-        depth = max(of_calls.get(call, 0), depths.get(call[0], 0))
-        depths[call[0]] = depth
-        for parent in parents.get(call, ()):
-            of_calls[parent] = max(depth + 1, of_calls.get(parent, 0))
+    calls, met = _walk(needs, model.outputs)
+    _, depths = _depths(needs, calls)
     inputs = {spec.name for spec in model.inputs}
     names = sorted(depths, key=lambda name: (-depths[name], met[name]))
     return [name for name in names if name not in inputs]
@@ -54,23 +49,45 @@ def _tensors(node: Node) -> list[Ref]:
     return [ref for ref in (*node.inputs, *node.masks) if ref is not None]
 
 
-def _walk(
-    parents: Mapping[Call, Sequence[Call]], outputs: Sequence[Ref]
-) -> tuple[list[Call], dict[str, int]]:
+def calls_in_keras_order(needs: Needs, outputs: Sequence[Ref]) -> list[Call]:
+    """Returns the calls as Keras 3 makes them one after the other.
+
+    By depth; those of one depth as they are met going back from what was found last.
+
+    Source: ``keras.src.ops.function.Function._run_through_graph``.
+    """
+    calls, _ = _walk(needs, outputs)
+    depths, _ = _depths(needs, calls)
+    return sorted(depths, key=lambda call: -depths[call])
+
+
+def _depths(needs: Needs, calls: Sequence[Call]) -> tuple[dict[Call, int], dict[str, int]]:
+    """Returns the depths of calls, in the order in which they are met, and of layers."""
+    of_calls: dict[Call, int] = {}
+    of_layers: dict[str, int] = {}
+    for call in reversed(calls):
+        depth = max(of_calls.setdefault(call, 0), of_layers.get(call[0], 0))
+        of_calls[call] = of_layers[call[0]] = depth
+        for source in needs.get(call, ()):
+            of_calls[source] = max(depth + 1, of_calls.get(source, 0))
+    return of_calls, of_layers
+
+
+def _walk(needs: Needs, outputs: Sequence[Ref]) -> tuple[list[Call], dict[str, int]]:
     """Returns the calls, each after those it needs, and when each layer was first met."""
     calls: list[Call] = []
     met: dict[str, int] = {}
-    finished: set[Call] = set()
+    started: set[Call] = set()
     waiting = [((ref.layer, ref.node), False) for ref in reversed(outputs)]
     while waiting:
         call, is_done = waiting.pop()
-        if call in finished:
-            continue
         if is_done:
-            finished.add(call)
             calls.append(call)
             continue
+        if call in started:
+            continue
+        started.add(call)
         met.setdefault(call[0], len(met))
         waiting.append((call, True))
-        waiting += [(parent, False) for parent in reversed(parents.get(call, ()))]
+        waiting += [(source, False) for source in reversed(needs.get(call, ()))]
     return calls, met

@@ -1,6 +1,7 @@
 """One layer's config -> typed layer, for every Keras class that holds no other layer."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from jrnn.keras_loader.cudnn import cudnn_cell
 from jrnn.keras_loader.dropout import NOISE_LAYERS, cell_dropout, rate
 from jrnn.keras_loader.initializers import cell_initializers, forget_bias
 from jrnn.keras_loader.merge_layers import MERGE_LAYERS
+from jrnn.keras_loader.older_layers import OLDER_LAYERS
 from jrnn.keras_loader.quantized import input_range
 from jrnn.keras_loader.spatial_layers import SPATIAL_LAYERS
 from jrnn.keras_loader.value_layers import VALUE_LAYERS
@@ -27,9 +29,14 @@ from jrnn.model.basic import (
     RepeatVector,
     Reshape,
 )
+from jrnn.model.einsum import EinsumDense
 from jrnn.model.layer import Layer
 from jrnn.model.quantized import QuantizedDense, QuantizedEmbedding
 from jrnn.model.recurrent import Recurrent
+
+EQUATION = re.compile(
+    r"(\.\.\.)?[a-zA-Z]{1,12}(\.\.\.)?,[a-zA-Z]{1,12}->(\.\.\.)?[a-zA-Z]{1,12}(\.\.\.)?"
+)
 
 
 def simple_rnn_cell(config: Config) -> SimpleRNNCell:
@@ -157,6 +164,21 @@ def _embedding(config: Config) -> Embedding:
     )
 
 
+def _einsum_dense(config: Config) -> EinsumDense:
+    if config.is_quantized():
+        raise config.error("it is quantised, which jrnn does not know there; save it before")
+    equation = config.get("equation")
+    if not isinstance(equation, str) or not EQUATION.fullmatch(equation):
+        raise config.error(f"equation is {equation!r:.80}, but one as 'abc,cd->abd' is needed")
+    config.get("output_shape")
+    return EinsumDense(
+        **config.base(),
+        equation=equation,
+        activation=config.activation("activation", default="linear"),
+        use_bias=bool(config.get("bias_axes")),
+    )
+
+
 def _masking(config: Config) -> Masking:
     return Masking(**config.base(), mask_value=config.number("mask_value", default=0.0))
 
@@ -206,6 +228,7 @@ LAYERS: dict[str, Callable[[Config], Layer]] = {
     "CuDNNGRU": _recurrent(cudnn_cell),
     "CuDNNLSTM": _recurrent(cudnn_cell),
     "Dense": _dense,
+    "EinsumDense": _einsum_dense,
     "Embedding": _embedding,
     "Flatten": _flatten,
     "GRU": _recurrent(gru_cell),
@@ -219,6 +242,7 @@ LAYERS: dict[str, Callable[[Config], Layer]] = {
     "TimeDistributedDense": _dense,
     **MERGE_LAYERS,
     **NOISE_LAYERS,
+    **OLDER_LAYERS,
     **SPATIAL_LAYERS,
     **VALUE_LAYERS,
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jrnn.keras_loader.multi_head import multi_head_arrays, multi_head_params
+from jrnn.keras_loader.older_layers import OLDER_ARRAYS
 from jrnn.keras_loader.stored_array import StoredArray, converted, turned
 from jrnn.model.activation import PReLU, PReLUParams
 from jrnn.model.attention import Attention, AttentionParams
@@ -16,6 +17,7 @@ from jrnn.model.convolution import (
     SeparableConvolution,
     SeparableConvolutionParams,
 )
+from jrnn.model.einsum import EinsumDense, EinsumDenseParams
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.normalization import (
@@ -109,6 +111,13 @@ def _normalization(layer: Normalization, shape: Sequence[int] | None) -> Shapes:
     return {"mean": sizes, "variance": sizes, COUNT: ()}
 
 
+def _einsum_dense(layer: EinsumDense, shape: Sequence[int] | None) -> Shapes:
+    del shape  # how many axes there are, the equation says; their sizes are checked when it is run
+    terms = layer.equation.split(",")[1].split("->")
+    kernel: Shape = (None,) * len(terms[0])
+    return {"kernel": kernel, **({"bias": None} if layer.use_bias else {})}
+
+
 def _prelu(layer: PReLU, shape: Sequence[int] | None) -> Shapes:
     if shape is None:
         return {"alpha": None}
@@ -140,6 +149,7 @@ _LAYERS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]
     BatchNormalization: (BatchNormalizationParams, _batch_normalization),
     Convolution: (ConvolutionParams, _convolution),
     DepthwiseConvolution: (ConvolutionParams, _depthwise),
+    EinsumDense: (EinsumDenseParams, _einsum_dense),
     GroupNormalization: (LayerNormalizationParams, _group_normalization),
     LayerNormalization: (LayerNormalizationParams, _layer_normalization),
     Normalization: (NormalizationParams, _normalization),
@@ -148,6 +158,7 @@ _LAYERS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]
     QuantizedEmbedding: (QuantizedEmbeddingParams, _quantized_embedding),
     RMSNormalization: (LayerNormalizationParams, _rms_normalization),
     SeparableConvolution: (SeparableConvolutionParams, _separable),
+    **OLDER_ARRAYS,
 }
 
 

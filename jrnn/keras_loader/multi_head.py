@@ -1,4 +1,4 @@
-"""MultiHeadAttention: its config -> typed layer, and where a file has its arrays."""
+"""MultiHeadAttention and its kin: config -> typed layer, and where a file has its arrays."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -37,6 +37,27 @@ def parse_multi_head_attention(config: Config) -> MultiHeadAttention:
     )
 
 
+def parse_grouped_query_attention(config: Config) -> MultiHeadAttention:
+    """Returns the typed layer; it leaves its inputs their masks."""
+    heads, key_heads = config.size("num_query_heads"), config.size("num_key_value_heads")
+    if heads % key_heads:
+        raise config.error(f"{heads} heads cannot share the keys of {key_heads}")
+    window = config.get("sliding_window")
+    config.get("flash_attention")
+    return MultiHeadAttention(
+        **config.base(),
+        heads=heads,
+        key_heads=key_heads,
+        key_dim=config.size("head_dim"),
+        value_dim=config.size("head_dim"),
+        use_bias=config.flag("use_bias", default=True),
+        gated=config.flag("use_gate", default=False),
+        window=None if window is None else config.size("sliding_window"),
+        dropout=rate(config, "dropout"),
+        zeroes_masked=config.writer.softmax_mask_rule == "zero",
+    )
+
+
 def _output_shape(config: Config) -> tuple[int, ...] | None:
     """Returns the sizes that a config gives as one number or several; None for the query's."""
     value = config.get("output_shape")
@@ -57,11 +78,12 @@ def multi_head_arrays(
     """
     features = None if shape is None else shape[-1]
     queries, values = (layer.heads, layer.key_dim), (layer.heads, layer.value_dim)
+    shared = layer.key_heads or layer.heads
     ends: Mapping[str, tuple[Shape, Shape]] = {
         "query": ((features,), queries),
-        "key": ((None,), queries),
+        "key": ((None,), (shared, layer.key_dim)),
         "gate": ((features,), values),
-        "value": ((None,), values),
+        "value": ((None,), (shared, layer.value_dim)),
         "output": (values, layer.output_shape or (features,)),
     }
     found: Shapes = {}

@@ -1,27 +1,34 @@
 """The calls between layers, as Keras 1 and 2 write them (lists) and as Keras 3 does (objects)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from jrnn.keras_loader.calls import CAUSAL, called_on, flat, histories, is_causal, is_ref
+from jrnn.keras_loader.calls import (
+    ATTENDING_OPTIONS,
+    attending_options,
+    called_on,
+    flat,
+    histories,
+    is_ref,
+)
 from jrnn.keras_loader.config import Config
+from jrnn.keras_loader.graph_order import Call
+from jrnn.keras_loader.operations import operation
 from jrnn.model.attention import Attention
 from jrnn.model.custom import CustomLayer
 from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
-from jrnn.model.operation import OPERATIONS, TENSOR, Operation, Slice
+from jrnn.model.operation import OPERATIONS
 from jrnn.model.recurrent import Bidirectional, Recurrent
 
-CAST_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64")
 ATTENTION = ("AdditiveAttention", "Attention")
 NESTED = ("Functional", "Model", "Sequential")
 
-# What MultiHeadAttention is called on: tensors in this order or by name, masks, and options.
+# What MultiHeadAttention is called on: tensors in this order or by name, and masks.
 _ATTENDING = ("query", "value", "key", "attention_mask")
 _ATTENDING_MASKS = ("query_mask", "value_mask", "key_mask")
-_ATTENDING_OPTIONS = {"use_causal_mask": "causal", "return_attention_scores": "returns_scores"}
 
 
 class NodeReader:
@@ -76,16 +83,34 @@ class NodeReader:
         if not isinstance(calls, list) or not calls:
             raise config.error("nothing calls it")
         if self._is_operation(config):
-            return [self._operation(config, calls)]
+            return [operation(config, calls, lambda value: self._tensor(config, value))]
         layer = parse(config)
         if isinstance(layer, MultiHeadAttention):
             return [self._attending(config, layer, k, call) for k, call in enumerate(calls)]
-        if isinstance(layer, Attention):
-            layer = dataclasses.replace(layer, causal=layer.causal or is_causal(config, calls))
         if isinstance(layer, CustomLayer):
             layer = dataclasses.replace(layer, called_on=called_on(calls))
         read = self._call_of_keras3 if isinstance(calls[0], dict) else self._call_of_keras2
-        return [read(config, layer, index, call) for index, call in enumerate(calls)]
+        nodes = [read(config, layer, index, call) for index, call in enumerate(calls)]
+        if not isinstance(layer, Attention):
+            return nodes
+        called = [dataclasses.replace(layer, **attending_options(call)) for call in calls]
+        return [node._replace(layer=one) for node, one in zip(nodes, called, strict=True)]
+
+    def needs(self, entries: list, nodes: Mapping[Call, Node]) -> dict[Call, list[Call]]:
+        """Returns the calls that made what each call is given, in the order of its arguments."""
+        found: dict[Call, list[Ref | None]] = {
+            call: [*node.inputs, *node.masks] for call, node in nodes.items()
+        }
+        for entry in entries if self.keras3 else ():
+            name = Config(entry, self.config.writer).name
+            for number, call in enumerate(entry.get("inbound_nodes") or ()):
+                if (name, number) in nodes:
+                    refs = [self._source(self.config, item) for item in histories(call)]
+                    found[name, number] = [*refs]
+        return {
+            call: [(ref.layer, ref.node) for ref in refs if ref is not None]
+            for call, refs in found.items()
+        }
 
     def _is_operation(self, config: Config) -> bool:
         """Tells ``Add`` of two arguments from the layer ``Add`` of one list."""
@@ -152,8 +177,10 @@ class NodeReader:
         states, masks = self._keywords(
             config, call.get("kwargs") or {}, lambda value: self._tensor(config, value)
         )
-        # Keras 3 fills in masks for calls with one argument alone, thus none beside states.
-        alone = not states and not masks and isinstance(args, list) and len(args) == 1
+        # Keras 3 fills in masks for calls with one argument alone, thus none beside states. What a
+        # nested model is given stands before the masks of its inputs, which it sees in any case.
+        alone = isinstance(args, list) and len(args) == 1
+        alone = alone and (config.kind in NESTED or not (states or masks))
         loop = isinstance(layer, Recurrent | Bidirectional)
         given = bool(masks) and config.writer.given_mask_leaves
         passes = loop and not alone and not given
@@ -170,7 +197,7 @@ class NodeReader:
         for key, value in kwargs.items():
             if value is None or value is False or value == []:
                 continue
-            if key == CAUSAL and config.kind in ATTENTION:
+            if key in ATTENDING_OPTIONS and value is True and config.kind in ATTENTION:
                 continue
             if key not in ("initial_state", "mask"):
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
@@ -205,8 +232,8 @@ class NodeReader:
                 given[key] = read(value)
             elif key in _ATTENDING_MASKS:
                 masks[key.removesuffix("_mask")] = read(value)
-            elif key in _ATTENDING_OPTIONS and value is True:
-                options[_ATTENDING_OPTIONS[key]] = True
+            elif key in ATTENDING_OPTIONS and value is True:
+                options[ATTENDING_OPTIONS[key]] = True
             else:
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
         if "value" not in given:
@@ -224,61 +251,3 @@ class NodeReader:
             raise config.error(f"it is called with {value!r:.80}, but a tensor is needed")
         inner = value.get("config")
         return self._source(config, inner.get("keras_history") if isinstance(inner, dict) else None)
-
-    def _operation(self, config: Config, calls: list) -> Node:
-        """An operation of Keras 3 on tensors and constants, as a layer of its own."""
-        call = calls[0] if isinstance(calls[0], dict) else {}
-        args, kwargs = call.get("args"), call.get("kwargs") or {}
-        if config.kind not in OPERATIONS or not isinstance(args, list) or len(calls) != 1:
-            raise config.error("jrnn cannot load this operation; docs/keras.md lists those it can")
-        if not isinstance(kwargs, dict) or any(value is not None for value in kwargs.values()):
-            raise config.error(f"it is called with {kwargs!r:.80}")
-        inputs: list[Ref] = []
-
-        def argument(value: Any) -> Any:
-            if isinstance(value, list):
-                return tuple(map(argument, value))
-            if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-                inputs.append(self._tensor(config, value))
-                return TENSOR
-            return _constant(config, value)
-
-        template = tuple(map(argument, args))
-        options = _options(config)
-        config.finish()
-        operation = Operation(
-            name=config.name, kind=config.kind, args=template, options=tuple(options.items())
-        )
-        return Node(operation, 0, tuple(inputs))
-
-
-def _options(config: Config) -> dict[str, Any]:
-    """The keyword arguments of an operation."""
-    options: dict[str, Any] = {}
-    if config.kind in ("Any", "Concatenate", "ExpandDims"):
-        axis = config.get("axis")
-        options["axis"] = tuple(axis) if isinstance(axis, list) else axis
-    if config.kind == "Any":
-        options["keepdims"] = config.flag("keepdims", default=False)
-    if config.kind in ("Cast", "ConvertToTensor", "OnesLike", "ZerosLike"):
-        options["dtype"] = config.get("dtype")
-        free = config.kind != "Cast" and options["dtype"] is None
-        if not free and options["dtype"] not in CAST_DTYPES:
-            raise config.error(f"it casts to {options['dtype']!r:.80}")
-    return options
-
-
-def _constant(config: Config, value: Any) -> Any:
-    """A number, or what indexes a tensor."""
-    if isinstance(value, bool | int | float) or value is None:
-        return value
-    if isinstance(value, list):
-        return tuple(_constant(config, item) for item in value)
-    if isinstance(value, dict) and value.get("class_name") == "__ellipsis__":
-        return ...
-    if isinstance(value, dict) and value.get("class_name") == "__slice__":
-        inner = value["config"] if isinstance(value.get("config"), dict) else {}
-        ends = tuple(inner.get(key) for key in ("start", "stop", "step"))
-        if all(end is None or type(end) is int for end in ends):
-            return Slice(*ends)
-    raise config.error(f"it is called with {value!r:.80}, which jrnn does not know")

@@ -1,19 +1,21 @@
 """A model's config -> ``jrnn.model.Model``: Sequential and functional, of every writer."""
 
 import graphlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jrnn.keras_loader.cells import parse_rnn
 from jrnn.keras_loader.config import NOTHING, Config
 from jrnn.keras_loader.custom import ask_for, custom_layer, parse_lambda
 from jrnn.keras_loader.errors import KerasFileError
+from jrnn.keras_loader.graph_order import Call, Needs, calls_in_keras_order
 from jrnn.keras_loader.layers import LAYERS
 from jrnn.keras_loader.nodes import NodeReader
 from jrnn.keras_loader.wrappers import parse_bidirectional, parse_time_distributed
 from jrnn.keras_loader.writer import Writer
 from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.layer import Layer
+from jrnn.model.walk import walk
 
 
 def parse_model(entry: Any, writer: Writer, custom: Mapping[str, Any] = NOTHING) -> Model:
@@ -158,7 +160,7 @@ def _functional(config: Config, entries: list) -> Model:
     reader = NodeReader(config, entries)
     inputs: dict[str, Input] = {}
     layers: dict[str, Layer] = {}
-    nodes: dict[tuple[str, int], Node] = {}
+    nodes: dict[Call, Node] = {}
     for entry in entries:
         inner = config.inner(entry)
         if inner.name in inputs or inner.name in layers:
@@ -174,12 +176,18 @@ def _functional(config: Config, entries: list) -> Model:
     for ref in input_refs:
         if ref.layer not in inputs:
             raise config.error(f"its input {ref.layer!r:.80} is no InputLayer")
+    needs = reader.needs(entries, nodes)
+    order = _in_order(config, needs, {ref.layer for ref in input_refs}, outputs)
+    if _removes_masks(nodes.values()):  # then it matters what comes first
+        made = calls_in_keras_order(needs, outputs)
+        places = {call: place for place, call in enumerate(made)}
+        order.sort(key=lambda call: places.get(call, len(places)))
     return Model(
         name=config.name,
         kind=config.kind,
         trainable=config.values.get("trainable") is not False,
         inputs=tuple(inputs[ref.layer] for ref in input_refs),
-        nodes=tuple(_in_order(config, nodes, {ref.layer for ref in input_refs}, outputs)),
+        nodes=tuple(nodes[call] for call in order),
         outputs=outputs,
         layers=tuple(layers.values()),
         input_names=input_names,
@@ -188,25 +196,23 @@ def _functional(config: Config, entries: list) -> Model:
 
 
 def _in_order(
-    config: Config,
-    nodes: dict[tuple[str, int], Node],
-    inputs: set[str],
-    outputs: tuple[Ref, ...],
-) -> Iterator[Node]:
-    """Yields the calls so that each follows those it needs."""
-    needs = {
-        key: [(ref.layer, ref.node) for ref in (*node.inputs, *node.masks) if ref is not None]
-        for key, node in nodes.items()
-    }
+    config: Config, needs: Needs, inputs: set[str], outputs: tuple[Ref, ...]
+) -> list[Call]:
+    """Returns the calls so that each follows those it needs."""
     wanted = [key for sources in needs.values() for key in sources]
     for name, call in [*wanted, *((ref.layer, ref.node) for ref in outputs)]:
-        if (name, call) not in nodes and not (name in inputs and call == 0):
+        if (name, call) not in needs and not (name in inputs and call == 0):
             raise config.error(f"its graph uses call {call} of {name!r:.80}, which is not there")
     try:
         order = list(graphlib.TopologicalSorter(needs).static_order())
     except graphlib.CycleError:
         raise config.error("its graph runs in a circle") from None
-    yield from (nodes[key] for key in order if key in nodes)
+    return [call for call in order if call in needs]
+
+
+def _removes_masks(nodes: Iterable[Node]) -> bool:
+    layers = (layer for node in nodes for layer in walk(node.layer))
+    return any(getattr(layer, "removes_masks", False) for layer in layers)
 
 
 def _check_names(config: Config, names: list[str]) -> None:

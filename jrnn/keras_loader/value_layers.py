@@ -7,7 +7,10 @@ from jrnn import activations
 from jrnn.activations import BoundActivation
 from jrnn.keras_loader.config import LARGEST_NUMBER, Config
 from jrnn.keras_loader.dropout import rate
-from jrnn.keras_loader.multi_head import parse_multi_head_attention
+from jrnn.keras_loader.multi_head import (
+    parse_grouped_query_attention,
+    parse_multi_head_attention,
+)
 from jrnn.keras_loader.options import axes, choice
 from jrnn.model.activation import PReLU, Softmax
 from jrnn.model.attention import Attention
@@ -186,9 +189,10 @@ def _any_attention(config: Config, score: Any, *, use_scale: bool) -> Attention:
 VALUE_LAYERS: Mapping[str, Callable[[Config], Layer]] = {
     "AdditiveAttention": _additive_attention,
     "Attention": _attention,
-    "BatchNormalization": _batch_normalization,
+    **dict.fromkeys(("BatchNormalization", "SyncBatchNormalization"), _batch_normalization),
     "ELU": _one_parameter("elu", 1.0, "alpha"),
     "GroupNormalization": _group_normalization,
+    "GroupedQueryAttention": parse_grouped_query_attention,
     "LayerNormalization": _layer_normalization,
     "LeakyReLU": _one_parameter("leaky_relu", 0.3, "negative_slope", "alpha"),
     "MultiHeadAttention": parse_multi_head_attention,

@@ -61,6 +61,21 @@ class Writer:
         return self.major >= 3 or self.fuses_loops
 
     @property
+    def has_masks_per_gate(self) -> bool:
+        """Whether ``implementation=1`` draws for each gate what is dropped."""
+        return not (3, 0, 0) <= self.version < (3, 8, 0)
+
+    @property
+    def conv_lstm_drops(self) -> bool:
+        """Whether a ConvLSTM does what its config says of dropout."""
+        return not (3, 0, 0) <= self.version < (3, 5, 0)
+
+    @property
+    def gru_drops_state(self) -> bool:
+        """Whether a GRU with one mask for all gates has dropped its state in all that it does."""
+        return (2, 0, 9) <= self.version < (3, 8, 0)
+
+    @property
     def fuses_loops(self) -> bool:
         """Whether standard LSTM and GRU layers run as fused loops of their own (TensorFlow 2)."""
         return self.tf and self.version >= (2, 2, 5)
@@ -150,15 +165,26 @@ class Writer:
         return self.version >= (3, 8, 0)
 
     @property
+    def cast_ends_mask(self) -> bool:
+        """Whether a layer that casts an input to its own dtype does not see the input's mask."""
+        return (3, 0, 0) <= self.version < (3, 14, 0)
+
+    @property
     def mask_leaves_relu(self) -> bool:
         """Whether the ReLU layer passes the mask; the other activations as layers always do."""
         return not self.tf or self.version >= (2, 5, 0)
 
     @property
-    def softmax_mask_rule(self) -> Literal["none", "add", "zero"]:
-        """What the Softmax layer does with masked elements: nothing, make them small or zero."""
+    def softmax_mask_rule(self) -> Literal["none", "fitting", "add", "zero"]:
+        """What the Softmax layer does with masked elements: nothing, make them small or zero.
+
+        TF 2.3 does nothing, TF 2.4 makes them small, and both write version 2.4.0; but a mask of
+        fewer axes than the input is an error in TF 2.4, and one of as many never reaches TF 2.3.
+        """
         if self.version < (2, 4, 0) or (self.major < 3 and not self.tf):
             return "none"
+        if self.version < (2, 5, 0):
+            return "fitting"
         return "zero" if self.version >= (3, 10, 0) else "add"
 
     @property

@@ -42,22 +42,24 @@ class Softmax(Layer):
     Attributes:
         axis: The axes that one sum runs over.
         mask_rule: "none": masked elements count as all others do. "add": they are made very small
-            before, thus share by their own sizes where all are masked. "zero": they are made very
+            before, thus share by their own sizes where all are masked. "fitting": so by a mask with
+            as many axes as the input, and any other does nothing. "zero": they are made very
             small, and zero in the end.
     """
 
     axis: tuple[int, ...] = (-1,)
-    mask_rule: Literal["none", "add", "zero"] = "zero"
+    mask_rule: Literal["none", "fitting", "add", "zero"] = "zero"
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns the shares."""
         x, mask = inputs[0], masks[0]
-        if mask is None or self.mask_rule == "none":
+        ignored = self.mask_rule == "none"
+        if mask is None or ignored or (self.mask_rule == "fitting" and mask.ndim < x.ndim):
             return Result((self._shares(x),), (mask,))
         if jnp.broadcast_shapes(mask.shape, x.shape) != x.shape:
             raise ValueError(f"the mask has shape {mask.shape}, which does not fit {x.shape}")
         lowest = -3e4 if x.dtype == jnp.float16 else -1e9
-        if self.mask_rule == "add":
+        if self.mask_rule in ("add", "fitting"):
             shares = self._shares(x + jnp.where(mask, 0, lowest).astype(x.dtype))
         else:
             shares = jnp.where(mask, self._shares(jnp.where(mask, x, lowest)), 0)

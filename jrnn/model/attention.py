@@ -27,6 +27,7 @@ class Attention(Layer):
         use_scale: Whether there is a scale, or else 1.
         dropout: Probability that a weight is dropped, in training.
         causal: Whether a step attends to those before it and itself alone.
+        returns_scores: Whether the weights [B, Q, V] follow the output.
         passes_mask: Whether the query's mask passes through.
     """
 
@@ -34,6 +35,7 @@ class Attention(Layer):
     use_scale: bool = False
     dropout: float = 0.0
     causal: bool = False
+    returns_scores: bool = False
     passes_mask: bool = True
 
     def train(self, params, inputs, masks, state, training: Training | None) -> Result:
@@ -46,11 +48,12 @@ class Attention(Layer):
         if counts is not None:
             distance = 65504.0 if scores.dtype == jnp.float16 else 1e9
             scores = jnp.where(counts, scores, scores - distance)
-        weights = jax.nn.softmax(scores, axis=-1)
-        y = drop(weights, self.dropout, training) @ value
+        weights = drop(jax.nn.softmax(scores, axis=-1), self.dropout, training)
+        y = weights @ value
         if masks[0] is not None:
             y = jnp.where(masks[0][..., None], y, 0)
-        return Result((y,), (masks[0] if self.passes_mask else None,))
+        mask = masks[0] if self.passes_mask else None
+        return Result((y, weights), (mask, None)) if self.returns_scores else Result((y,), (mask,))
 
     def _scores(self, params: AttentionParams, query: jax.Array, key: jax.Array) -> jax.Array:
         """Returns [B, Q, V]."""

@@ -136,7 +136,13 @@ class Model(Layer):
         results, states = self.trace(params, inputs, masks, state, training)
         found = [(results[ref.layer, ref.node], ref.tensor) for ref in self.outputs]
         outputs = tuple(result.outputs[tensor] for result, tensor in found)
-        return Result(outputs, tuple(result.masks[tensor] for result, tensor in found), states)
+        unmasked = tuple(  # by a layer in here
+            value
+            for spec, value, mask in zip(self.inputs, inputs, masks, strict=True)
+            if mask is not None and results[spec.name, 0].masks[0] is None
+        )
+        output_masks = tuple(result.masks[tensor] for result, tensor in found)
+        return Result(outputs, output_masks, states, unmasked)
 
     def trace(
         self,
@@ -158,6 +164,10 @@ class Model(Layer):
             sources = [(_holding(results, ref), ref.tensor) for ref in node.inputs]
             values = [result.outputs[tensor] for result, tensor in sources]
             own_masks = [result.masks[tensor] for result, tensor in sources]
+            if node.layer.cast_ends_mask:
+                cast = node.layer.cast_inputs(values)
+                triples = zip(own_masks, cast, values, strict=True)
+                own_masks = [mask if new is old else None for mask, new, old in triples]
             node_masks: list[Mask] = list(own_masks if node.takes_masks else [None] * len(values))
             for position, ref in enumerate(node.masks[: len(values)]):
                 if ref is not None:
@@ -169,8 +179,8 @@ class Model(Layer):
             if node.passes_masks:
                 passed = node.layer.passed_masks(own_masks, len(result.outputs))
                 result = result._replace(masks=passed)
-            if getattr(node.layer, "removes_masks", False):
-                _remove_masks(results, values)
+            if result.unmasked:
+                _remove_masks(results, result.unmasked)
             results[name, node.number] = result
             if result.state:
                 states[name] = result.state

@@ -41,6 +41,7 @@ class Result(NamedTuple):
     outputs: tuple[jax.Array, ...]
     masks: tuple[Mask, ...]  # one per output
     state: Any = None  # of a stateful layer, for its next call
+    unmasked: tuple[jax.Array, ...] = ()  # tensors that have no mask for any later call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Layer:
         regularizers: Pairs of an array's name in the layer's parameters and the penalty on it.
         constraints: Pairs of an array's name and its projection after a step of training.
         activity_regularizer: The penalty on each of its outputs, for a whole batch.
+        cast_ends_mask: Whether an input that is cast loses its mask (Keras 3.0 to 3.13).
     """
 
     name: str
@@ -65,6 +67,7 @@ class Layer:
     regularizers: tuple[tuple[str, Regularizer], ...] = ()
     constraints: tuple[tuple[str, Constraint], ...] = ()
     activity_regularizer: Regularizer | None = None
+    cast_ends_mask: bool = False
 
     def call(
         self, params: Any, inputs: Sequence[Any], masks: Sequence[Mask], state: Any = None
@@ -127,7 +130,8 @@ class Layer:
                 return a
             if self.dtype is None:
                 return a.astype(jnp.float32) if a.dtype.itemsize == 2 else a
-            return a.astype(jax.dtypes.canonicalize_dtype(self.dtype))
+            dtype = jax.dtypes.canonicalize_dtype(self.dtype)
+            return a if a.dtype == dtype else a.astype(dtype)  # itself: see Result.unmasked
 
         return jax.tree.map(fit, tree)
 

@@ -60,6 +60,8 @@ class MultiHeadAttention(Layer):
         uses_masks: Whether the masks of its inputs count (not in TensorFlow to 2.9).
         removes_masks: Whether its inputs have no mask for what is called on them later (Keras
             from 3.8, unless the file says so itself).
+        key_heads: How many heads keys and values have, each for as many of the others, in order;
+            None for all.
         zeroes_masked: Whether a step for which nothing counts gets zeros; otherwise the mean of
             all values, and always where Keras hands the work to a kernel of its backend: for
             sequences of vectors, without dropout and scores.
@@ -79,6 +81,7 @@ class MultiHeadAttention(Layer):
     arguments: tuple[str, ...] = ("query", "value")
     uses_masks: bool = True
     removes_masks: bool = False
+    key_heads: int | None = None
     zeroes_masked: bool = False
 
     def train(self, params, inputs, masks, state, training: Training | None) -> Result:
@@ -92,11 +95,15 @@ class MultiHeadAttention(Layer):
         own = dict(zip(self.arguments, masks, strict=True)) if self.uses_masks else {}
         query, value = given["query"], given["value"]
         weights, combine = self._weights(params, given, own)
-        y = combine(drop(weights, self.dropout, training), project(params.value, value))
+        values = self._for_all_heads(self._project(params.value, value))
+        y = combine(drop(weights, self.dropout, training), values)
         if self.gated:
-            y = y * jax.nn.sigmoid(project(params.gate, query))
-        y, mask = project(params.output, y, axes=2), own.get("query")
-        return Result((y, weights), (mask, None)) if self.returns_scores else Result((y,), (mask,))
+            y = y * self._shown(jax.nn.sigmoid(project(params.gate, query)))
+        y = self._project(params.output, y, axes=2)
+        outputs, no_mask = ((y, weights), (None,)) if self.returns_scores else ((y,), ())
+        attended = [given[name] for name in self.arguments if name != "attention_mask"]
+        unmasked = tuple(attended) if self.removes_masks else ()
+        return Result(outputs, (own.get("query"), *no_mask), None, unmasked)
 
     def _weights(self, params: Any, given: Mapping[str, Any], own: Mapping[str, Mask]) -> Any:
         """Returns the weights [B, N, T, S] and the function that takes means of values by such."""
@@ -107,8 +114,9 @@ class MultiHeadAttention(Layer):
         there = [rank + axis if axis in span else axis for axis in here]
         shared = [axis for axis in here[:-1] if axis not in span]
         both = [*shared, *span, *(rank + axis for axis in span)]
-        queries = project(params.query, query) * self.key_dim**-0.5
-        scores = jnp.einsum(queries, here, project(params.key, key), there, both)
+        queries = self._project(params.query, query) * self.key_dim**-0.5
+        keys = self._for_all_heads(self._project(params.key, key))
+        scores = jnp.einsum(queries, here, keys, there, both)
         counts = self._counting(given, own, len(both), len(span))
         over = tuple(range(-len(span), 0))
         if counts is None:
@@ -119,6 +127,28 @@ class MultiHeadAttention(Layer):
             if self.zeroes_masked and (self.dropout or self.returns_scores or query.ndim != 3):
                 weights = jnp.where(counts, weights, 0)
         return weights, lambda used, values: jnp.einsum(used, both, values, there, here)
+
+    def _project(self, params: ProjectionParams, x: jax.Array, axes: int = 1) -> jax.Array:
+        return self._shown(project(params, x, axes))
+
+    def _shown(self, projected: jax.Array) -> jax.Array:
+        """Returns a projection, on which an activity regularizer is a penalty."""
+        super().show_outputs(Result((projected,), (None,)))
+        return projected
+
+    def show_outputs(self, result: Result) -> None:
+        """Shows no output but those of projections: Keras has the penalty on these alone.
+
+        With heads that share keys it has it on both.
+        """
+        if self.key_heads is not None:
+            super().show_outputs(result)
+
+    def _for_all_heads(self, projected: jax.Array) -> jax.Array:
+        """Returns keys or values [..., N, K], repeated where several heads share them."""
+        if self.key_heads is None:
+            return projected
+        return jnp.repeat(projected, self.heads // self.key_heads, axis=-2)
 
     def _span(self, rank: int) -> tuple[int, ...]:
         """Returns the axes that attention runs over, for inputs of ``rank`` axes."""

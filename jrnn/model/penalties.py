@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer, watch_outputs
+from jrnn.model.multi_head import MultiHeadAttentionParams
 from jrnn.model.walk import map_params, walk
 
 
@@ -43,9 +44,10 @@ def penalty(
 
     def cost(layer: Layer, own: Any) -> Any:
         for name, function in layer.regularizers:
-            array = _array(layer, own, name)
-            if array is not None:
-                costs.append(_of(layer, function, array))
+            for part in _parts(own):
+                array = _array(layer, part, name)
+                if array is not None:
+                    costs.append(_of(layer, function, array))
         return own
 
     map_params(cost, model, params)
@@ -78,6 +80,8 @@ def constrain(model: Model, params: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def project(layer: Layer, own: Any) -> Any:
+        if isinstance(own, MultiHeadAttentionParams):
+            return type(own)(*(part and project(layer, part) for part in own))
         for name, function in layer.constraints:
             array = _array(layer, own, name)
             if array is not None:
@@ -85,6 +89,12 @@ def constrain(model: Model, params: Mapping[str, Any]) -> dict[str, Any]:
         return own
 
     return map_params(project, model, params)
+
+
+def _parts(own: Any) -> list[Any]:
+    """Returns what each array's name stands in: a layer's parameters, or each projection's."""
+    several = isinstance(own, MultiHeadAttentionParams)
+    return [part for part in own if part is not None] if several else [own]
 
 
 def _array(layer: Layer, own: Any, name: str) -> jax.Array | None:

@@ -25,6 +25,8 @@ class OneCell(Layer):
         dropout: Probability that a feature of the input is dropped, in training.
         recurrent_dropout: Likewise, of the state.
         dropout_per_gate: Whether each gate has masks of its own (``implementation=1``).
+        drops_state: Whether what a GRU drops of its state is dropped for all that it does with it.
+        shared_id: In a file, the number that the cells of several layers have if they are one.
     """
 
     cell: Cell
@@ -32,13 +34,19 @@ class OneCell(Layer):
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
     dropout_per_gate: bool = False
+    drops_state: bool = False
+    shared_id: int | None = dataclasses.field(default=None, compare=False)
 
     def training_cell(self) -> Cell:
         """Returns the cell with its dropout, if it has any."""
         if self.dropout == 0 and self.recurrent_dropout == 0:
             return self.cell
         return DropoutCell(
-            self.cell, self.dropout, self.recurrent_dropout, per_gate=self.dropout_per_gate
+            self.cell,
+            self.dropout,
+            self.recurrent_dropout,
+            per_gate=self.dropout_per_gate,
+            drops_state=self.drops_state,
         )
 
 

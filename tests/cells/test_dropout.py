@@ -129,6 +129,29 @@ def test_convolutions(kind, data_format, per_gate):
     np.testing.assert_allclose(flip(ys), jnp.stack(outputs, 1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("reset_after", [False, True])
+def test_what_is_dropped_of_the_state_everywhere(reset_after):
+    """A GRU as Keras 2 has it with implementation=2: the mean, too, is with what is kept."""
+    gru = GRUCell(reset_after=reset_after)
+    params, xs, state = random_problem(7, gru)
+    cell = wrapped(gru, dropout=0.0, drops_state=True)
+    drawn = cell.draw(KEY, params, xs[:, 0])
+    kernel, recurrent, bias = map(np.asarray, params)
+    b, c = bias if reset_after else (bias, np.zeros_like(bias))
+    kept = np.asarray(drawn.kept_states[0]) / 0.7
+    h, ys = np.asarray(state.hidden), []
+    for t in range(T):
+        h = h * kept
+        x_z, x_r, x_n = np.split(xs[:, t] @ kernel + b, 3, -1)
+        h_z, h_r, h_n = np.split(h @ recurrent + c, 3, -1)
+        z, r = 1 / (1 + np.exp(-x_z - h_z)), 1 / (1 + np.exp(-x_r - h_r))
+        inner = r * h_n if reset_after else (r * h) @ np.split(recurrent, 3, -1)[2]
+        h = z * h + (1 - z) * np.tanh(x_n + inner)
+        ys.append(h)
+    assert_close(rnn(cell, drawn, xs, initial_state=state)[1], np.stack(ys, 1))
+
+
 def test_key_draws():
     cell = wrapped(LSTMCell(), per_gate=True)
     params, xs, _ = random_problem(4, cell.cell)
@@ -197,6 +220,7 @@ class Doubled(jrnn.Cell):
     ("act", "message"),
     [
         (lambda: DropoutCell(LSTMCell(), dropout=1.5), "dropout is 1.5"),
+        (lambda: wrapped(GRUCell(), per_gate=True, drops_state=True), "one mask for all gates"),
         (lambda: DropoutCell(LSTMCell(), recurrent_dropout=float("nan")), "is nan"),
         (lambda: DropoutCell(LSTMCell(), dropout="a"), "dropout is 'a'"),
         (lambda: DropoutCell(Doubled(), dropout=0.5), "Doubled.project takes no masks"),

@@ -104,7 +104,7 @@ class Tally:
             "formats": dict(self.formats),
             "policies": dict(self.policies),
             "compared in float64 in place of their own dtype": self.in_float64,
-            "numbers too large to compare": self.unsuited,
+            "too large numbers, or Keras itself fails": self.unsuited,
             "worst errors of outputs and gradients": self.worst,
             "layers": layers,
         }

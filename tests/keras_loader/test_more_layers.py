@@ -134,6 +134,20 @@ def rescaling(draw: Draw) -> layers.Layer:
     return layers.Rescaling(scale, offset=draw.one_of((0.0, -1.5)))
 
 
+def einsum_dense(draw: Draw) -> layers.Layer:
+    equation, shape, bias_axes = draw.one_of(
+        (
+            ("abc,cd->abd", (None, 5), "d"),
+            ("abc,bcd->ad", 5, None),
+            ("abc,cd->adb", (5, None), "db"),
+            ("...x,xy->...y", 5, "y"),
+            ("abc...,cb->ab...", STEPS, "b"),
+        )
+    )
+    activation = draw.one_of((None, "tanh", "hard_sigmoid"))
+    return layers.EinsumDense(equation, shape, bias_axes=bias_axes, activation=activation)
+
+
 def relu(draw: Draw) -> layers.Layer:
     return layers.ReLU(
         max_value=draw.one_of((None, 0.5, 6.0)),
@@ -183,6 +197,7 @@ LAYERS = {
         layers.DepthwiseConv2D, 2, depth_multiplier=lambda draw: draw.one_of((1, 2))
     ),
     "Dot": Case(dot, inputs=2, masked=True),
+    "EinsumDense": Case(einsum_dense, masked=True),
     "ELU": Case(lambda draw: layers.ELU(alpha=draw.one_of((1.0, 0.3))), masked=True),
     "GlobalAveragePooling1D": global_pooling(layers.GlobalAveragePooling1D, 1),
     "GlobalAveragePooling2D": global_pooling(layers.GlobalAveragePooling2D, 2),

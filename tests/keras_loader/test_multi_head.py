@@ -139,3 +139,47 @@ def test_a_transformer_block_between_loops(tmp_path):
     draw_weights(model, 5)
     tokens = np.random.default_rng(6).integers(0, 7, (BATCH, STEPS))
     assert_same(model, [tokens], tmp_path)
+
+
+def grouped(draw: Draw) -> layers.Layer:
+    return layers.GroupedQueryAttention(
+        draw.units(),
+        4,
+        draw.one_of((1, 2, 4)),
+        dropout=draw.one_of((0.0, 0.3)),
+        use_bias=draw.coin(),
+        use_gate=draw.coin(),
+        sliding_window=draw.one_of((None, 2)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_heads_that_share_keys(seed, tmp_path):
+    """Masks count and pass on, also to what is called on the same tensor later."""
+    keras.utils.clear_session()
+    draw = Draw(seed)
+    features = draw.units()
+    (x, query), (z, value) = (masked_input(draw, n, features) for n in (STEPS, OTHER_STEPS))
+    options = {"use_causal_mask": draw.coin(), "return_attention_scores": draw.coin()}
+    found = grouped(draw)(query, value, **options)
+    y, *scores = found if isinstance(found, (list, tuple)) else [found]
+    again = grouped(draw)(query, query)
+    model = keras.Model([x, z], [y, *scores, layers.LSTM(3)(y), layers.LSTM(3)(again)])
+    draw_weights(model, seed)
+    assert_same(model, draw_inputs(model, draw), tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_scores_of_plain_attention(seed, tmp_path):
+    """One layer, called with and without its options."""
+    keras.utils.clear_session()
+    draw = Draw(seed)
+    (x, query), (z, value) = (masked_input(draw, n, 3) for n in (STEPS, OTHER_STEPS))
+    kind = draw.one_of((layers.Attention, layers.AdditiveAttention))
+    layer = kind(use_scale=draw.coin())
+    y, scores = layer([query, value], return_attention_scores=True, use_causal_mask=draw.coin())
+    other = layer([query, query], use_causal_mask=draw.coin())
+    ends = [y, scores, other, layers.SimpleRNN(3)(y), layers.SimpleRNN(2)(scores)]
+    model = keras.Model([x, z], ends)
+    draw_weights(model, seed)
+    assert_same(model, draw_inputs(model, draw), tmp_path)

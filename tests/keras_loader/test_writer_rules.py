@@ -42,7 +42,7 @@ def shares(x, axis=-1):
     ("version", "rule"),
     [
         ("2.2.4", "none"), ("2.3.1", "none"), ("2.2.4-tf", "none"), ("2.3.0-tf", "none"),
-        ("2.4.0", "add"), ("2.15.0", "add"), ("3.0.5", "add"), ("3.9.2", "add"),
+        ("2.4.0", "add"), ("2.5.0", "add"), ("2.15.0", "add"), ("3.0.5", "add"), ("3.9.2", "add"),
         ("3.10.0", "zero"), ("3.15.1", "zero"),
     ],
 )  # fmt: skip
@@ -58,6 +58,14 @@ def test_masks_of_softmax(version, rule):
         assert not got[row, counts:].any()
     # In float32, x - 1e9 is the same for all such small x.
     np.testing.assert_allclose(got[3], np.full(6, 1 / 6 if rule == "add" else 0), atol=1e-6)
+
+
+def test_a_mask_of_steps_before_a_softmax_of_tf_2_3():
+    """TF 2.4, which writes the same version, cannot run such a model."""
+    x, mask = numbers(2, 3, 4), np.array([[True, True, False], [False, True, True]])
+    np.testing.assert_allclose(softmax_of("2.4.0", x, mask), shares(x), atol=1e-6)
+    with pytest.raises(ValueError, match="shapes"):
+        softmax_of("2.5.0", x, mask)
 
 
 @pytest.mark.parametrize(("version", "each"), [("3.9.2", 1.0), ("3.10.0", 0.0)])
@@ -170,5 +178,32 @@ def test_causal_attention(writer):
     [plain, _] = attention(writer, False, False).apply({}, x)
     np.testing.assert_allclose(plain[:, -1], y[:, -1], atol=1e-6)
     assert np.abs(plain[:, 0] - y[:, 0]).max() > 0.01
-    with pytest.raises(KerasFileError, match="with and without use_causal_mask"):
-        attention(writer, True, False)
+    both = attention(writer, True, False).apply({}, x)
+    np.testing.assert_allclose(both, [y, plain], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("version", "implementation", "per_gate", "drops_state"),
+    [
+        ("2.0.8", 2, False, False), ("2.0.9", 2, False, True), ("2.3.1", 2, False, True),
+        ("2.3.1", 1, True, False), ("2.2.4-tf", 2, False, True), ("2.3.0-tf", 2, True, False),
+        ("2.15.0", 2, True, False), ("3.0.5", 1, False, True), ("3.6.0", 2, False, True),
+        ("3.9.2", 2, True, False), ("3.15.1", 2, True, False),
+    ],
+)  # fmt: skip
+def test_what_a_gru_drops_of_its_state(version, implementation, per_gate, drops_state):
+    options = {"units": 3, "recurrent_dropout": 0.2, "implementation": implementation}
+    writer = writer_of(version, "tensorflow")
+    for kind in ("GRU", "LSTM"):
+        found = parse_layer(entry(kind, name="g", **options), writer)
+        assert found.dropout_per_gate == per_gate
+        assert found.drops_state == (drops_state and kind == "GRU")
+        assert found.training_cell().drops_state == found.drops_state
+
+
+@pytest.mark.parametrize(("version", "dropout"), [("3.4.1", 0), ("3.6.0", 0.2), ("2.15.0", 0.2)])
+def test_a_conv_lstm_of_early_keras_3_drops_nothing(version, dropout):
+    """Its dropout was left out there, though not its options."""
+    options = {"filters": 3, "kernel_size": 2, "dropout": 0.2, "recurrent_dropout": 0.2}
+    found = parse_layer(entry("ConvLSTM1D", name="c", **options), writer_of(version, "tensorflow"))
+    assert (found.dropout, found.recurrent_dropout) == (dropout, dropout)

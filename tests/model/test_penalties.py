@@ -159,7 +159,21 @@ def frozen():
     return model
 
 
-MODELS = [recurrent, bidirectional, cells, nested, images, tokens, frozen]
+def attention():
+    """The penalties and constraints of each projection; those on outputs on projections' alone."""
+    x = keras.Input((STEPS, FEATURES))
+    options = {
+        "kernel_regularizer": regularizers.L1L2(0.03, 0.2),
+        "bias_regularizer": "l2",
+        "activity_regularizer": "l1",
+        "kernel_constraint": constraints.MaxNorm(0.6, axis=0),
+        "bias_constraint": "non_neg",
+    }
+    y = layers.MultiHeadAttention(2, 4, value_dim=3, dropout=0.1, **options)(x, x)
+    return keras.Model(x, layers.GroupQueryAttention(4, 4, 2, **options)(x, y))
+
+
+MODELS = [recurrent, bidirectional, cells, nested, images, tokens, frozen, attention]
 
 
 def numbers(rng, variable):
