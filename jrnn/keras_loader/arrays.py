@@ -81,10 +81,10 @@ def _recurrent_arrays(layer: OneCell) -> tuple[Callable[..., Any], dict[str, Sha
     return params_type, shapes
 
 
-def _peephole_params(*arrays: StoredArray) -> LSTMParams:
+def _peephole_params(*arrays: Any) -> LSTMParams:
     """Returns parameters with the last three arrays as rows of one."""
     *own, first, second, third = arrays
-    rows = converted(
+    rows: Any = converted(
         first, (3, *first.shape), lambda row: np.stack([row, second.read(), third.read()])
     )
     return LSTMParams(*own, peephole=rows)

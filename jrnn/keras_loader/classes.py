@@ -14,6 +14,7 @@ _RENAMED: Mapping[str, str] = {
     "Convolution2D": "Conv2D",
     "CuDNNGRU": "GRU",
     "CuDNNLSTM": "LSTM",
+    "GroupQueryAttention": "GroupedQueryAttention",
     "SyncBatchNormalization": "BatchNormalization",
     "ThresholdedReLU": "ReLU",
     "TimeDistributedDense": "Dense",

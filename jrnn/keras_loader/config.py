@@ -171,7 +171,7 @@ class Config:
             )
         return found
 
-    def _activation_object(self, key: str, value: dict) -> Activation:
+    def _activation_object(self, key: str, value: dict) -> Activation | str:
         """An activation layer in the place of an activation's name."""
         inner = self.inner(value)
         if inner.is_foreign():

@@ -98,7 +98,7 @@ def parse_lambda(config: Config) -> Lambda:
 def _names(config: Config) -> Iterator[Any]:
     """Yields what a Lambda may be known by: its own name, and that of its function."""
     yield config.name
-    function = config.values.get("function")
+    function: Any = config.values.get("function")
     if _class_name(function) == "function":
         yield from (function.get("registered_name"), function.get("config"))
     elif isinstance(function, str):  # Keras 1 and 2, of a function with a name

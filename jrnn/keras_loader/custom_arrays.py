@@ -62,7 +62,8 @@ def _placed(model: Model, places: Places) -> Model:
             return layer
         own = places.get(id(layer), ())
         if isinstance(layer, OneCell):
-            return dataclasses.replace(layer, cell=dataclasses.replace(layer.cell, arrays=own))
+            cell: Any = layer.cell
+            return dataclasses.replace(layer, cell=dataclasses.replace(cell, arrays=own))
         return dataclasses.replace(layer, arrays=own)
 
     return map_layers(place, model)

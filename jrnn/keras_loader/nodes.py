@@ -102,8 +102,8 @@ class NodeReader:
             call: [*node.inputs, *node.masks] for call, node in nodes.items()
         }
         for entry in entries if self.keras3 else ():
-            name = Config(entry, self.config.writer).name
-            for number, call in enumerate(entry.get("inbound_nodes") or ()):
+            name, calls = Config(entry, self.config.writer).name, entry.get("inbound_nodes")
+            for number, call in enumerate(calls if isinstance(calls, list) else ()):
                 if (name, number) in nodes:
                     refs = [self._source(self.config, item) for item in histories(call)]
                     found[name, number] = [*refs]

@@ -19,7 +19,7 @@ from jrnn.keras_loader.write_objects import to_objects
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
-from jrnn.model.walk import with_layers
+from jrnn.model.walk import walk, with_layers
 
 SUFFIXES = (".keras", ".weights.h5", ".h5")
 
@@ -107,6 +107,9 @@ def save_keras(
 
 def _check_params(model: Model, params: Any, check: Callable[[Model, Any], Any]) -> None:
     """Raises if parameters are missing or left over, or do not fit together."""
+    for layer in walk(model):
+        if getattr(getattr(layer, "cell", None), "peephole", False):
+            raise ValueError(f"layer {layer.name!r} ({layer.kind}): jrnn cannot save peepholes")
     _check_names(model, params)
     check(model, params)
     try:

@@ -192,6 +192,7 @@ VALUE_LAYERS: Mapping[str, Callable[[Config], Layer]] = {
     **dict.fromkeys(("BatchNormalization", "SyncBatchNormalization"), _batch_normalization),
     "ELU": _one_parameter("elu", 1.0, "alpha"),
     "GroupNormalization": _group_normalization,
+    "GroupQueryAttention": parse_grouped_query_attention,  # as a class GroupedQueryAttention
     "GroupedQueryAttention": parse_grouped_query_attention,
     "LayerNormalization": _layer_normalization,
     "LeakyReLU": _one_parameter("leaky_relu", 0.3, "negative_slope", "alpha"),

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jrnn.keras_loader.calls import CAUSAL
+from jrnn.keras_loader.calls import ATTENDING_OPTIONS
 from jrnn.keras_loader.classes import class_of, is_chain
 from jrnn.keras_loader.graph_order import attending
 from jrnn.keras_loader.write_custom import as_read
@@ -138,14 +138,15 @@ def _options(layer: Layer, params: Any) -> Entry:
     if isinstance(layer, TimeDistributed):
         return {"layer": layer_entry(layer.layer, params)}
     if type(layer) not in OPTIONS:
-        raise unsupported(layer, f"layer for jrnn's {type(layer).__name__}")
+        raise ValueError(f"layer {layer.name!r} ({layer.kind}): jrnn cannot save it for Keras 3")
     return OPTIONS[type(layer)](layer)
 
 
 def _call(node: Node) -> Entry:
     layer, tensors = node.layer, [_tensor(ref) for ref in node.inputs]
     if isinstance(layer, MultiHeadAttention):
-        return {"args": tensors[:1], "kwargs": _attending(layer, node)}
+        others = {name: _tensor(ref) for name, ref in attending(node).items()}
+        return {"args": tensors[:1], "kwargs": others | _options_of_call(layer)}
     masks = [None if ref is None else _tensor(ref) for ref in node.masks[: len(tensors)]]
     if isinstance(layer, Operation):
         rest = iter(tensors)
@@ -157,8 +158,8 @@ def _call(node: Node) -> Entry:
     args = _arguments(node, tensors)
     if any(mask is not None for mask in masks):
         kwargs["mask"] = masks if args[0] is tensors else masks[0]
-    if isinstance(layer, Attention) and layer.causal:
-        kwargs[CAUSAL] = True
+    if isinstance(layer, Attention):
+        kwargs |= _options_of_call(layer)
     return {"args": args, "kwargs": kwargs}
 
 
@@ -173,11 +174,9 @@ def _arguments(node: Node, tensors: list) -> list:
     return [tensors] if layer.called_on == "list" else tensors
 
 
-def _attending(layer: MultiHeadAttention, node: Node) -> Entry:
-    """Returns a call's keyword arguments: tensors, their masks, and what is said of the call."""
-    tensors = {name: _tensor(ref) for name, ref in attending(node).items()}
-    options = {CAUSAL: layer.causal, "return_attention_scores": layer.returns_scores}
-    return {**tensors, **{name: True for name, chosen in options.items() if chosen}}
+def _options_of_call(layer: Attention | MultiHeadAttention) -> dict[str, bool]:
+    """Returns what is chosen where attention is called and not where it is made."""
+    return {key: True for key, field in ATTENDING_OPTIONS.items() if getattr(layer, field)}
 
 
 def _states(layer: Recurrent | Bidirectional, states: list) -> list:

@@ -40,11 +40,12 @@ def factories(model: Layer) -> dict[str, Callable[..., Any]]:
     made: dict[str, Any] = {}
     names: set[str] = set()
     for layer in walk(model):
-        held = _held(layer)
+        held: Any = _held(layer)
         if isinstance(held, CustomLayer | CustomCell) and held.source:
             entry = as_read(layer)
             options = {"name": layer.name, **entry["config"]}
-            made[json.dumps(options)] = getattr(held, "function", None) or held.cell
+            kept = held.function if isinstance(held, CustomLayer) else held.cell
+            made[json.dumps(options)] = kept
             names.add(entry["class_name"].rsplit(">")[-1])
     found: dict[str, Any] = dict.fromkeys(names, lambda options: made[json.dumps(options)])
     return found | {

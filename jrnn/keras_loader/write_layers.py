@@ -215,6 +215,8 @@ def _attention(layer: Attention) -> Options:
 
 
 def _multi_head(layer: MultiHeadAttention) -> Options:
+    if layer.key_heads is not None:
+        raise ValueError(f"layer {layer.name!r} ({layer.kind}): jrnn cannot save it")
     options: Options = {
         "num_heads": layer.heads,
         "key_dim": layer.key_dim,

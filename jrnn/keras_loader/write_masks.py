@@ -94,7 +94,7 @@ def _sources(model: Model, params: Mapping[str, Any]) -> dict[Call, tuple[Call |
             if _makes(model, call) and result.masks[0] is not None  # which attention took off
         }
         for node in model.nodes:
-            if not node.takes_masks or not _takes(node):
+            if node.masks or not node.takes_masks or not _takes(node):
                 continue
             masks = [results[ref.layer, ref.node].masks[ref.tensor] for ref in node.inputs]
             sources = tuple(makers.get(id(mask)) for mask in masks)

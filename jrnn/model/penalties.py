@@ -1,5 +1,6 @@
 """What training adds to the loss and does to the weights, as a model's layers ask for it."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer, watch_outputs
-from jrnn.model.multi_head import MultiHeadAttentionParams
+from jrnn.model.multi_head import MultiHeadAttentionParams, ProjectionParams
 from jrnn.model.walk import map_params, walk
 
 
@@ -81,7 +82,11 @@ def constrain(model: Model, params: Mapping[str, Any]) -> dict[str, Any]:
 
     def project(layer: Layer, own: Any) -> Any:
         if isinstance(own, MultiHeadAttentionParams):
-            return type(own)(*(part and project(layer, part) for part in own))
+            return jax.tree.map(
+                functools.partial(project, layer),
+                own,
+                is_leaf=lambda part: isinstance(part, ProjectionParams),
+            )
         for name, function in layer.constraints:
             array = _array(layer, own, name)
             if array is not None:

@@ -109,7 +109,6 @@ CUSTOM = [
     cell("Minimal"),
     entry("Lambda", function=["4wA=", None, None]),
     entry("LSTM", units=5),
-    entry("PeepholeLSTMCell", units=5),
     entry("ConvLSTM2DCell", filters=2, kernel_size=[3, 3]),
     {**cell("LSTM"), "module": "my_package.cells"},
     {**cell("LSTM"), "registered_name": "mine>LSTMCell"},

@@ -142,7 +142,7 @@ def test_a_transformer_block_between_loops(tmp_path):
 
 
 def grouped(draw: Draw) -> layers.Layer:
-    return layers.GroupedQueryAttention(
+    return layers.GroupQueryAttention(
         draw.units(),
         4,
         draw.one_of((1, 2, 4)),

@@ -8,6 +8,8 @@ from jrnn.keras_loader.layers import LAYERS
 from jrnn.keras_loader.parse import parse_layer, parse_model
 from tests.keras_entries import KERAS2, KERAS3, TF2, WRITERS, entry, sequential
 
+GROUPED = {"head_dim": 2, "num_query_heads": 4, "num_key_value_heads": 2}
+
 
 def layer(kind: str, **options) -> dict:
     """A layer of any kind with what it needs, and more."""
@@ -22,6 +24,14 @@ def layer(kind: str, **options) -> dict:
         **({"axes": 1} if kind == "Dot" else {}),
         **({"num_heads": 2, "key_dim": 3} if kind == "MultiHeadAttention" else {}),
         **({"groups": 1} if kind == "GroupNormalization" else {}),
+        **({"equation": "ab,bc->ac", "output_shape": 2} if kind == "EinsumDense" else {}),
+        **(
+            {"filters": 2, "kernel_size": [3], "implementation": 1}
+            if kind == "LocallyConnected1D"
+            else {}
+        ),
+        **({"output_dim": 2, "nb_feature": 3} if kind == "MaxoutDense" else {}),
+        **(GROUPED if "QueryAttention" in kind else {}),
         **({"filters": 4} if "Conv" in kind and "Depthwise" not in kind else {}),
         **({"kernel_size": [3] * int(kind[-2])} if "Conv" in kind else {}),
     }
@@ -47,6 +57,7 @@ def test_options_with_a_meaning_are_refused_and_others_ignored(kind):
         assert parse_layer(layer(kind, peephole=nothing), TF2) == plain
     read = {"name", "trainable", "dtype", "input_dim", "noise_shape"}
     read |= {"dropout", "recurrent_dropout", "dropout_W", "dropout_U"}
+    read |= {"implementation"} if kind == "LocallyConnected1D" else set()
     anything = {key: ["anything"] for key in HARMLESS - read}
     assert parse_layer(layer(kind, **anything), TF2).name == "my_layer"
     of_training = ("_regularizer", "_constraint", "_initializer", "init", "unit_forget_bias")

@@ -75,7 +75,8 @@ def drawn(kind: str, draw: Draw) -> layers.Layer:
     options |= {key: draw.one_of(CONSTRAINTS[2:4]) for key in keys(kind, "constraint")}
     if recurrent:
         options |= {key: draw.one_of(INITIALIZERS) for key in keys(kind, "initializer")}
-        options["kernel_regularizer"] = draw.one_of(REGULARIZERS)
+        matrix = REGULARIZERS if kind in MAKE else REGULARIZERS[:3]
+        options["kernel_regularizer"] = draw.one_of(matrix)
         options["kernel_constraint"] = draw.one_of(CONSTRAINTS)
         options["bias_initializer"] = draw.one_of((*INITIALIZERS[1:4], INITIALIZERS[-1]))
     options["activity_regularizer"] = draw.one_of(REGULARIZERS[:3])
