@@ -178,7 +178,7 @@ def _functional(config: Config, entries: list) -> Model:
             raise config.error(f"its input {ref.layer!r:.80} is no InputLayer")
     needs = reader.needs(entries, nodes)
     order = _in_order(config, needs, {ref.layer for ref in input_refs}, outputs)
-    if _removes_masks(nodes.values()):  # then it matters what comes first
+    if _order_matters(nodes.values()):
         made = calls_in_keras_order(needs, outputs)
         places = {call: place for place, call in enumerate(made)}
         order.sort(key=lambda call: places.get(call, len(places)))
@@ -210,9 +210,15 @@ def _in_order(
     return [call for call in order if call in needs]
 
 
-def _removes_masks(nodes: Iterable[Node]) -> bool:
-    layers = (layer for node in nodes for layer in walk(node.layer))
-    return any(getattr(layer, "removes_masks", False) for layer in layers)
+def _order_matters(nodes: Iterable[Node]) -> bool:
+    """Whether a call changes what others see: masks, or a state that another one starts from."""
+    for node in nodes:
+        for layer in walk(node.layer):
+            if getattr(layer, "removes_masks", False):
+                return True
+            if node.number > 0 and getattr(layer, "stateful", False):
+                return True
+    return False
 
 
 def _check_names(config: Config, names: list[str]) -> None:
