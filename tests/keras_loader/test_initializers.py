@@ -114,6 +114,7 @@ def test_unit_forget_bias(flag):
     ],
 )
 def test_draws_are_spread_as_those_of_keras(name, kernel, recurrent, tmp_path):
+    keras.utils.set_random_seed(1)
     options = {"kernel_initializer": kernel, "recurrent_initializer": recurrent}
     layer = getattr(keras.layers, name)(60, **options)
     model = keras.Sequential([keras.Input((2, 50)), layer])

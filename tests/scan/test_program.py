@@ -11,7 +11,7 @@ from jrnn import GRUCell, StackedCell
 from jrnn.scan import scan_cell
 from jrnn.scan.program import without_repetition
 from tests.cases import assert_close
-from tests.scan.test_guard import UserCell, equations, innermost_loops, problem
+from tests.scan.test_guard import Cost, UserCell, equations, innermost_loops, problem
 
 RNG = np.random.default_rng(70)
 KERNEL, BIAS, X = RNG.normal(size=(4, 6)), RNG.normal(size=6), RNG.normal(size=(5, 4))
@@ -35,7 +35,7 @@ CELLS = [GRUCell(), GRUCell(reset_after=False), StackedCell([GRUCell(), GRUCell(
 @pytest.mark.parametrize("way", ["hoisted", "in_loop"])
 @pytest.mark.parametrize("cell", CELLS, ids=["gru", "gru-reset_before", "stacked", "user"])
 def test_the_loop_takes_no_kernel_apart(cell, way):
-    params, xs = problem(cell)
+    params, xs = problem(Cost(cell, 0, (), 0))
     jaxpr = jax.make_jaxpr(lambda *given: scan_cell(cell, *given, implementation=way))(params, xs)
     ((loop,), _) = innermost_loops(jaxpr.jaxpr)
     body = loop.params["jaxpr"].jaxpr
