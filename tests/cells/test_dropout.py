@@ -141,7 +141,7 @@ def test_what_is_dropped_of_the_state_everywhere(reset_after):
     b, c = bias if reset_after else (bias, np.zeros_like(bias))
     kept = np.asarray(drawn.kept_states[0]) / 0.7
     h, ys = np.asarray(state.hidden), []
-    for t in range(T):
+    for t in range(xs.shape[1]):
         h = h * kept
         x_z, x_r, x_n = np.split(xs[:, t] @ kernel + b, 3, -1)
         h_z, h_r, h_n = np.split(h @ recurrent + c, 3, -1)
