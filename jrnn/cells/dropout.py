@@ -32,8 +32,8 @@ class DropoutCell(Cell):
         (x * m) @ kernel          (h * r) @ recurrent_kernel
 
     What else the cell does with its state is done with ``h`` itself, or with ``drops_state`` also
-    with ``h * r``. The masks are drawn where a
-    key is given: ``rnn(cell, params, xs, key=key)``. Without a key the cell is the inner one.
+    with ``h * r``. The masks are drawn where a key is given: ``rnn(cell, params, xs, key=key)``.
+    Without a key the cell is the inner one.
 
     Args:
         cell: The cell; one that has gates of its own takes ``dropout=`` in ``project`` and

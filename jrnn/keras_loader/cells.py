@@ -25,7 +25,7 @@ CELLS: dict[str, Callable[[Config], Cell]] = {
 STACK = "StackedRNNCells"
 _OF_CELL = (  # what a loop over one cell takes from it
     *("cell", "units", "dropout", "recurrent_dropout", "dropout_per_gate"),
-    *("drops_state", "shared_id", "regularizers", "constraints"),
+    *("drops_state", "regularizers", "constraints"),
 )
 
 
@@ -88,8 +88,7 @@ def _cell(config: Config, inner: Config) -> OneCell:
         _check_dtype(config, inner)
         units = inner.values.get("units")  # where it has some; of no use to the caller's cell
         size = int(units) if units is not None and is_amount(units, 1) else 0
-        options = {**base(inner), "shared_id": _shared_id(inner)}
-        return OneCell(**options, cell=custom_cell(inner, custom), units=size)
+        return OneCell(**base(inner), cell=custom_cell(inner, custom), units=size)
     if inner.is_foreign() or inner.kind not in CELLS:
         raise config.error(
             f"it runs over a {inner.kind!r:.80}, but jrnn loads {', '.join(CELLS)} and one "
@@ -99,15 +98,9 @@ def _cell(config: Config, inner: Config) -> OneCell:
     _check_dtype(config, inner)
     cell = CELLS[inner.kind](inner)
     units = inner.size("units", "output_dim")
-    options = {**inner.base(), **cell_dropout(inner), "shared_id": _shared_id(inner)}
-    found = OneCell(**options, cell=cell, units=units)
+    found = OneCell(**inner.base(), cell=cell, units=units, **cell_dropout(inner))
     inner.finish()
     return found
-
-
-def _shared_id(inner: Config) -> int | None:
-    found = inner.entry.get("shared_object_id")
-    return found if type(found) is int else None
 
 
 def _check_dtype(config: Config, inner: Config) -> None:

@@ -16,7 +16,7 @@ from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
-from jrnn.model.recurrent import Bidirectional, OneCell, Recurrent
+from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.stacked import StackedRecurrent
 from jrnn.model.walk import walk
 
@@ -101,9 +101,6 @@ class _Walk:
     def _again(self, layer: Layer) -> Any:
         """Returns the parameters of a layer met before, or made of such layers alone."""
         found = [params for one, params in self.met if one == layer]
-        shared = _shared_cell(layer)
-        if not found and shared is not None:
-            found = [params for one, params in self.met if _shared_cell(one) == shared][:1]
         if len(found) > 1:
             raise KerasFileError(
                 f"layer {layer.name!r} shares its arrays with another of that name, of which there "
@@ -159,22 +156,12 @@ def _was_met(layer: Layer, met: Sequence[Layer]) -> bool:
     """Whether Keras stored a layer elsewhere: equal layers of one name are one layer to it."""
     if layer in met:
         return True
-    shared = _shared_cell(layer)
-    if shared is not None and any(_shared_cell(one) == shared for one in met):
-        return True
     if isinstance(layer, StackedRecurrent):
         return all(_was_met(cell, met) for cell in layer.cells)
     if isinstance(layer, TimeDistributed):
         return _was_met(layer.layer, met)
     owners = [one for one in layer.layers if has_arrays(one)] if isinstance(layer, Model) else []
     return bool(owners) and all(_was_met(one, met) for one in owners)
-
-
-def _shared_cell(layer: Layer) -> Any:
-    """Returns what is equal for layers that share a cell; None if a layer has one for itself."""
-    if not isinstance(layer, OneCell) or layer.shared_id is None:
-        return None
-    return layer.shared_id, layer.cell, layer.units
 
 
 def _with_inner(

@@ -26,7 +26,6 @@ class OneCell(Layer):
         recurrent_dropout: Likewise, of the state.
         dropout_per_gate: Whether each gate has masks of its own (``implementation=1``).
         drops_state: Whether what a GRU drops of its state is dropped for all that it does with it.
-        shared_id: In a file, the number that the cells of several layers have if they are one.
     """
 
     cell: Cell
@@ -35,7 +34,6 @@ class OneCell(Layer):
     recurrent_dropout: float = 0.0
     dropout_per_gate: bool = False
     drops_state: bool = False
-    shared_id: int | None = dataclasses.field(default=None, compare=False)
 
     def training_cell(self) -> Cell:
         """Returns the cell with its dropout, if it has any."""
