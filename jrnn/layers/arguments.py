@@ -36,8 +36,14 @@ def layout(xs: Any, feature_ndim: int, time_major: bool) -> tuple[int, tuple[int
     return axis, batch, steps
 
 
-def check_options(unroll: int, masked_output: str, implementation: str) -> None:
-    """Raises ``ValueError`` for an option that is none."""
+def check_options(unroll: int, masked_output: str, implementation: str, **switches: Any) -> None:
+    """Raises ``ValueError`` for an option that is none; ``switches`` are True or False."""
+    for name, value in switches.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(
+                f"jrnn.rnn: {name} is a {type(value).__name__}, but True or False is needed; it "
+                "chooses the program, so that an array, whose value may be traced, cannot say it"
+            )
     if implementation == "cudnn":
         raise ValueError(
             "jrnn.rnn: implementation is 'cudnn', but only jrnn.lstm has that; call jrnn.lstm or "

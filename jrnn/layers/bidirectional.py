@@ -141,7 +141,19 @@ def merge_function(merge: Merge) -> Callable[[Any, Any], Any]:
             f"jrnn.bidirectional: merge is {merge!r}, but one of {sorted(_MERGES)}, a function or "
             "None is needed"
         )
-    return lambda forward, backward: jax.tree.map(_MERGES[merge], forward, backward)
+
+    def merged(forward, backward):
+        def one(a, b):
+            if merge != "concat" and a.shape != b.shape:
+                raise ValueError(
+                    f"jrnn.bidirectional: merge is {merge!r}, but the outputs have shapes "
+                    f"{a.shape} and {b.shape}; use cells of one size, 'concat' or a function"
+                )
+            return _MERGES[merge](a, b)
+
+        return jax.tree.map(one, forward, backward)
+
+    return merged
 
 
 def _pair(name: str, pair: Any) -> tuple[Any, Any]:

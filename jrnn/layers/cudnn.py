@@ -48,7 +48,15 @@ def lstm_cudnn(
     Raises:
         ValueError: If there is no NVIDIA GPU, or cuDNN cannot do what is asked for.
     """
-    check_options(unroll, masked_output, "auto")
+    check_options(
+        unroll,
+        masked_output,
+        "auto",
+        reverse=reverse,
+        time_major=time_major,
+        return_sequences=return_sequences,
+        return_all_states=return_all_states,
+    )
     _check_device()
     _check_cell(cell)
     for name, value in (("mask", mask), ("resets", resets), ("initial_output", initial_output)):

@@ -134,6 +134,9 @@ def rnn(
     )
 
 
+_SWITCHES = ("reverse", "return_sequences", "return_all_states")
+
+
 def run_loop(
     scan: Callable[..., tuple[Any, Any]],
     cell: Any,
@@ -152,7 +155,8 @@ def run_loop(
     **options: Any,
 ) -> tuple[Any, Any]:
     """Returns ``scan``'s ``(state, ys)`` for checked arguments, time where the input has it."""
-    check_options(unroll, masked_output, implementation)
+    switches = {name: options[name] for name in _SWITCHES if name in options}
+    check_options(unroll, masked_output, implementation, time_major=time_major, **switches)
     if key is not None and not draws(cell):
         raise ValueError(
             f"jrnn: key is given, but {type(cell).__name__} draws nothing; wrap the cell, as in "
@@ -182,14 +186,7 @@ def run_loop(
 @functools.partial(
     jax.jit,
     static_argnums=(0, 1, 2),
-    static_argnames=(
-        "reverse",
-        "unroll",
-        "return_sequences",
-        "return_all_states",
-        "masked_output",
-        "implementation",
-    ),
+    static_argnames=(*_SWITCHES, "unroll", "masked_output", "implementation"),
 )
 def _run(scan, cell, axis, params, xs, *, mask, resets, key, **options):
     def to_front(tree):

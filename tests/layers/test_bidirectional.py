@@ -6,7 +6,7 @@ import pytest
 
 from jrnn import BidirectionalParams, BidirectionalState, GRUCell, bidirectional, rnn
 from tests import oracle
-from tests.cases import CELLS, B, T, assert_close, assert_equal, random_problem
+from tests.cases import CELLS, B, F, T, U, assert_close, assert_equal, random_problem
 
 pytestmark = pytest.mark.usefixtures("x64")
 LSTM = CELLS["lstm-peephole"]
@@ -127,6 +127,17 @@ def test_unknown_merge(problem, merge):
     said = f"jrnn.bidirectional: merge is .*{merge if isinstance(merge, str) else ''}.*'concat'"
     with pytest.raises(ValueError, match=said):
         bidirectional(LSTM, params, xs, merge=merge)
+
+
+@pytest.mark.parametrize("merge", ["sum", "mul", "ave"])
+def test_outputs_of_two_sizes_only_concatenate(problem, merge):
+    params, xs, _ = problem
+    wide = LSTM.init(jax.random.key(0), F, U + 3)
+    params = params._replace(backward=wide)
+    said = rf"merge is '{merge}', but .* \({B}, {T}, {U}\) and \({B}, {T}, {U + 3}\).*'concat'"
+    with pytest.raises(ValueError, match=said):
+        bidirectional(LSTM, params, xs, merge=merge)
+    assert bidirectional(LSTM, params, xs)[1].shape == (B, T, 2 * U + 3)
 
 
 @pytest.mark.parametrize("name", ["params", "initial_state", "initial_output"])

@@ -137,6 +137,15 @@ def test_masked_output(problem, masked_output):
         rnn(LSTM, params, xs, masked_output=masked_output)
 
 
+@pytest.mark.parametrize("name", ["reverse", "time_major", "return_sequences", "return_all_states"])
+@pytest.mark.parametrize("value", ["False", 1, None, np.array(True), jnp.array(False)], ids=repr)
+def test_switches_are_true_or_false(problem, name, value):
+    """A string would be taken for True, and the value of a traced array cannot be known."""
+    params, xs, _ = problem
+    with fails("jrnn.rnn", f"{name} is a {type(value).__name__}", "True or False"):
+        rnn(LSTM, params, xs, **{name: value})
+
+
 def test_input_without_a_time_axis(problem):
     params, _, _ = problem
     with fails("jrnn.rnn", r"xs has shape \(2,\)", r"\[..., T, F\]"):
