@@ -1,6 +1,7 @@
-"""What every test may ask for: 64-bit floats, and how hard Hypothesis searches."""
+"""What every test may ask for: 64-bit floats, how hard Hypothesis searches, how tests compile."""
 
 import os
+import tempfile
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # before anything imports Keras
 
@@ -12,9 +13,34 @@ settings.register_profile("quick", max_examples=20, derandomize=True, deadline=N
 settings.register_profile("full", max_examples=200, deadline=None, print_blob=True)
 
 
+# Whole models, each compiled once and run once: compiling is nearly all of the time.
+QUICKLY_COMPILED = ("keras_loader", "model")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Searches as long as the slow tests may take where they are asked for: `pytest -m ""`."""
     settings.load_profile("quick" if config.option.markexpr == "not slow" else "full")
+    if not hasattr(config, "workerinput"):  # the process that starts the others, if there are any
+        _share_compiled(config)
+
+
+def _share_compiled(config: pytest.Config) -> None:
+    """Lets the test processes take from one another what one has compiled, until all are done."""
+    folder = tempfile.TemporaryDirectory(prefix="jrnn-compiled-")
+    config.add_cleanup(folder.cleanup)
+    jax.config.update("jax_compilation_cache_dir", folder.name)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly(request: pytest.FixtureRequest):
+    """Leaves out XLA's optimizations where a test asks which numbers meet, not how fast."""
+    quickly = request.path.parent.name in QUICKLY_COMPILED
+    jax.config.update("jax_disable_most_optimizations", quickly)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

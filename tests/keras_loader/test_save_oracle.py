@@ -22,7 +22,6 @@ from tests.keras_models import Draw
 
 DATA = Path(__file__).parents[1] / "data"
 FORMATS = ("s.keras", "s.h5")
-QUICK = {"xla_backend_optimization_level": 0}  # compiling is most of the time here
 # What a model of jrnn does not hold: Keras's defaults stand there again.
 TRAINING = ("initializer", "seed")
 
@@ -109,14 +108,14 @@ def numbers(model: keras.Model, xs: list) -> list:
     def run(weights, fixed, xs):
         return model.stateless_call(weights, fixed, xs if len(xs) > 1 else xs[0])[0]
 
-    return jax.tree.leaves(jax.jit(run, compiler_options=QUICK)(weights, fixed, xs))
+    return jax.tree.leaves(jax.jit(run)(weights, fixed, xs))
 
 
 def same_numbers(model, params, xs: list, folder: Path, name: str) -> None:
     jrnn.save_keras(folder / name, model, params, backend="jax")
     keras.utils.clear_session()
     theirs = numbers(keras.models.load_model(folder / name, compile=False), xs)
-    ours = jax.tree.leaves(jax.jit(model.apply, compiler_options=QUICK)(params, *xs))
+    ours = jax.tree.leaves(jax.jit(model.apply)(params, *xs))
     for a, b in zip(ours, theirs, strict=True):
         a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
         assert a.shape == b.shape
