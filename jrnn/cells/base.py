@@ -117,12 +117,26 @@ def check_floating(who: str, xs: ArrayLike) -> jax.Array:
     return xs
 
 
-def check_type(who: str, params: Any, expected: type) -> None:
-    """Raises ``ValueError`` unless the parameters are those of this cell."""
+def check_cell(who: str, cell: Any) -> None:
+    """Raises ``ValueError`` unless the cell has a cell's methods."""
+    methods = ("initial_state", "project", "step")
+    if isinstance(cell, type) or not all(callable(getattr(cell, name, None)) for name in methods):
+        raise ValueError(
+            f"{who}: cell is {cell!r}, but an object with the methods of jrnn.Cell is needed, "
+            "such as LSTMCell()"
+        )
+
+
+def check_type(who: str, params: Any, expected: Any) -> None:
+    """Raises ``ValueError`` unless ``params`` is the expected NamedTuple, of arrays."""
     if not isinstance(params, expected):
         raise ValueError(
             f"{who}: params is a {type(params).__name__}, but {expected.__name__} is needed"
         )
+    for name, value in zip(expected._fields, params, strict=True):
+        optional = name in expected._field_defaults
+        if not hasattr(value, "shape") and not (value is None and optional):
+            raise ValueError(f"{who}: {name} is a {type(value).__name__}, but an array is needed")
 
 
 def check_shape(who: str, name: str, array: Any, expected: tuple[int, ...]) -> None:

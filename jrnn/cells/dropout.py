@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import Cell, Masks, Params, State
+from jrnn.cells.base import Cell, Masks, Params, State, check_cell
 
 
 class DropoutParams(NamedTuple):
@@ -60,6 +60,7 @@ class DropoutCell(Cell):
     drops_state: bool = False
 
     def __post_init__(self) -> None:
+        check_cell("DropoutCell", self.cell)
         for name in ("dropout", "recurrent_dropout"):
             rate = getattr(self, name)
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jrnn.cells.base import Cell
+from jrnn.cells.base import Cell, check_cell
 from jrnn.cells.dropout import draws
 
 
@@ -23,7 +23,7 @@ class StackedCell(Cell):
         cells: The cells, lowest first; at least one.
 
     Raises:
-        ValueError: If there is no cell.
+        ValueError: If there is no cell, or one is none.
 
     Source: ``keras.layers.StackedRNNCells``.
     """
@@ -33,6 +33,8 @@ class StackedCell(Cell):
     def __init__(self, cells: Sequence[Cell]) -> None:
         if not cells:
             raise ValueError("StackedCell: cells is empty, but at least one cell is needed")
+        for cell in cells:
+            check_cell("StackedCell", cell)
         object.__setattr__(self, "cells", tuple(cells))
 
     @property

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import Cell, Params, State
+from jrnn.cells.base import Cell, Params, State, check_cell
 from jrnn.cells.dropout import draws
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
@@ -112,6 +112,7 @@ def rnn(
 
     Source: ``jax.lax.scan``; masking as in ``keras.layers.RNN``.
     """
+    check_cell("jrnn.rnn", cell)
     return run_loop(
         scan_cell,
         cell,

@@ -45,11 +45,10 @@ def direction(
 
     keep_output = not return_sequences or (valid is not None and masked_output == "repeat")
     zeros = None
-    if keep_output or valid is not None:
+    if keep_output or valid is not None or initial_output is not None:
         zeros = jax.tree.map(jnp.zeros_like, cell.step(params, fresh, z0)[1])
-    output = zeros if keep_output else None
-    if keep_output and initial_output is not None:
-        output = _like("initial_output", initial_output, zeros)
+    output = zeros if initial_output is None else _like("initial_output", initial_output, zeros)
+    output = output if keep_output else None
 
     def prepare(fixed, step):
         return (cell.project(fixed[0], step[0]), *step[1:])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrnn import GRUCell, SimpleRNNCell, StackedCell, rnn
+from jrnn import DropoutCell, GRUCell, LSTMCell, SimpleRNNCell, StackedCell, rnn
 from jrnn.cells.lstm import LSTMState
 from tests import oracle
 from tests.cases import CELLS, B, F, T, U, assert_close, assert_equal, random_problem
@@ -89,15 +89,17 @@ def test_flags_of_any_dtype(problem, dtype):
     assert_close(rnn(LSTM, params, xs, **{k: v.tolist() for k, v in given.items()}), expected)
 
 
+@pytest.mark.parametrize("return_sequences", [True, False])
 @pytest.mark.parametrize("name", ["initial_state", "initial_output"])
-def test_initial_of_another_shape(problem, name):
+def test_initial_of_another_shape(problem, name, return_sequences):
+    """An initial output is checked also where nothing repeats it."""
     params, xs, state = problem
     for shape in [(B, 5), (B + 1, 6), (1, B, 6), (6, B)]:
         given = np.ones(shape)
         if name == "initial_state":
             given = state._replace(hidden=given)
         with fails("jrnn", f"{name} has shape \\{str(shape)[:-1]}", r"needs \(3, 6\)"):
-            rnn(LSTM, params, xs, return_sequences=False, **{name: given})
+            rnn(LSTM, params, xs, return_sequences=return_sequences, **{name: given})
 
 
 def test_initial_state_of_another_structure(problem):
@@ -144,6 +146,25 @@ def test_switches_are_true_or_false(problem, name, value):
     params, xs, _ = problem
     with fails("jrnn.rnn", f"{name} is a {type(value).__name__}", "True or False"):
         rnn(LSTM, params, xs, **{name: value})
+
+
+@pytest.mark.parametrize("cell", [LSTMCell, None, "lstm", 1], ids=str)
+def test_what_is_no_cell(problem, cell):
+    params, xs, _ = problem
+    with fails("jrnn.rnn: cell is", "methods of jrnn.Cell", r"LSTMCell\(\)"):
+        rnn(cell, params, xs)
+    for holder in (lambda cell: StackedCell([GRUCell(), cell]), DropoutCell):
+        with fails("Cell: cell is", "methods of jrnn.Cell"):
+            holder(cell)
+
+
+@pytest.mark.parametrize("name", ["kernel", "recurrent_kernel", "projection"])
+def test_parameters_that_are_no_arrays(problem, name):
+    params, xs, _ = problem
+    with fails("LSTMCell", f"{name} is a list", "an array"):
+        rnn(LSTM, params._replace(**{name: getattr(params, name).tolist()}), xs)
+    with fails("LSTMCell", f"{name} is"):
+        rnn(LSTM, params._replace(**{name: None}), xs)
 
 
 def test_input_without_a_time_axis(problem):
