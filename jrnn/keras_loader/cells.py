@@ -41,7 +41,9 @@ def parse_rnn(config: Config, parse: Any) -> Recurrent:
     else:
         one = _cell(config, inner)
         options |= {name: getattr(one, name) for name in _OF_CELL} | _activity(options, [one])
-        options["cell_name"] = one.name
+        # In Keras 3 arrays are trained as what owns them says: RNN(cell, trainable=False) trains.
+        around = config.writer.major >= 3 or options["trainable"]
+        options |= {"cell_name": one.name, "trainable": around and one.trainable}
     if isinstance(options["cell"], CustomCell) or any(map(is_custom, options.get("cells", ()))):
         if not is_amount(constants, 0):
             raise config.error(f"num_constants is {constants!r:.80}, but a number is needed")
@@ -65,10 +67,12 @@ def _stack(config: Config, stack: Config, options: dict[str, Any]) -> dict[str, 
     if writer.has_reverse_state_order:
         reverse = stack.flag("reverse_state_order", default=False)
     stack.finish()
+    is_frozen = writer.major < 3 and stack.values.get("trainable") is False
     repeats_first_state = writer.major < 3 and options["masked_start"] == "state"
     return {
         "cell": StackedCell([one.cell for one in cells]),
         "units": cells[-1].units,
+        "trainable": options["trainable"] and not is_frozen,
         "cells": cells,
         "reverse_states": reverse,
         "masked_repeats_lowest": repeats_first_state and not reverse,

@@ -1,5 +1,6 @@
 """Placing the arrays of the legacy layout: one list of arrays for each layer."""
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jrnn.cells.conv_lstm import ConvLSTMCell
 from jrnn.keras_loader.arrays import expected_arrays, fill, has_arrays, listed, quoted
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.keras1 import gates_together
@@ -17,6 +19,7 @@ from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.recurrent import Bidirectional
 from jrnn.model.stacked import StackedRecurrent
 
@@ -28,7 +31,7 @@ class Known(NamedTuple):
     """What is known of a list of arrays before they are told apart by their order.
 
     Attributes:
-        own: The arrays of every Bidirectional by its id, if their paths tell them.
+        own: The arrays that paths tell, by the id of the layer.
         custom: How many arrays each of the caller's layers has.
     """
 
@@ -55,7 +58,30 @@ def from_layers(model: Model, weights: LegacyWeights) -> dict[str, Any]:
         # As Keras does where names differ: the k-th layer with arrays takes the k-th list.
         pairs = zip(owners, stored.values(), strict=True)
         stored = {layer.name: arrays for layer, arrays in pairs}
+    if (weights.keras_version or "").startswith("3."):
+        owners = [_flagged(layer, frozen=not layer.trainable) for layer in owners]
     return {layer.name: _from_list(layer, stored[layer.name]) for layer in owners}
+
+
+def _flagged(layer: Layer, *, frozen: bool) -> Layer:
+    """Returns a layer that is trained as Keras 3 sorts its arrays: by what owns each.
+
+    A list starts with what is trained; that what lies between is frozen does not count, and if the
+    whole is, nothing is sorted.
+    """
+    inside = {
+        key: _flagged_field(getattr(layer, key), frozen)
+        for key in ("forward", "backward", "layer", "layers", "cells")
+        if hasattr(layer, key)
+    }
+    trainable = True if inside else layer.trainable and not frozen
+    return dataclasses.replace(layer, trainable=trainable, **inside)
+
+
+def _flagged_field(held: Any, frozen: bool) -> Any:
+    if isinstance(held, tuple):
+        return tuple(_flagged(one, frozen=frozen) for one in held)
+    return _flagged(held, frozen=frozen)
 
 
 def _from_list(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
@@ -153,17 +179,18 @@ def _leaves(layer: Layer) -> list[Layer]:
 
 
 def _by_name(layer: Layer, arrays: Sequence[StoredArray]) -> Mapping[int, Sequence[StoredArray]]:
-    """Finds the arrays of every Bidirectional inside by its name in their paths, or of none.
+    """Finds by their paths the arrays of whatever inside has them at places no config tells.
 
-    Keras before 3 does not write down that one of two directions is frozen, and what stands first
-    in the list then cannot be told from the config.
+    Keras before 3 does not write down that one of two directions is frozen, and Keras 3 does not
+    say whether a layer was made frozen, which its inner layers then are not.
     """
     wrappers = _wrappers(layer)
     for counted in ("", r"_\d+"):  # Keras counts on where a name was taken when it loaded the model
         own = {}
         for one, known_as in wrappers:
             names = re.compile(f"({'|'.join(map(re.escape, known_as))}){counted}")
-            of_keras1 = re.compile(f"(for|back)ward_{re.escape(one.forward.name)}{counted}_[WUb].*")
+            inner = one.forward if isinstance(one, Bidirectional) else one
+            of_keras1 = re.compile(f"(for|back)ward_{re.escape(inner.name)}{counted}_[WUb].*")
             own[id(one)] = [
                 array
                 for array in arrays
@@ -177,13 +204,19 @@ def _by_name(layer: Layer, arrays: Sequence[StoredArray]) -> Mapping[int, Sequen
     return {}
 
 
-def _wrappers(layer: Layer, around: Names = ()) -> list[tuple[Bidirectional, Names]]:
-    """Returns every Bidirectional inside and its names: a TimeDistributed lends it its own."""
+def _wrappers(layer: Layer, around: Names = ()) -> list[tuple[Layer, Names]]:
+    """Returns what ``_by_name`` looks for and its names: a TimeDistributed lends it its own."""
     names = (*around, layer.name)
-    if isinstance(layer, Bidirectional):
+    if isinstance(layer, Bidirectional) or (_holds_layers(layer) and not layer.trainable):
         return [(layer, names)]
     lent = names if isinstance(layer, TimeDistributed) else ()
     return [found for inner in _inside(layer) for found in _wrappers(inner, lent)]
+
+
+def _holds_layers(layer: Layer) -> bool:
+    """Returns whether what jrnn has as one layer is made of others in Keras."""
+    is_convolved = isinstance(getattr(layer, "cell", None), ConvLSTMCell)
+    return is_convolved or isinstance(layer, MultiHeadAttention)
 
 
 def _inside(layer: Layer) -> Sequence[Layer]:
