@@ -15,6 +15,7 @@ from jrnn.keras_loader.dropout import NOISE_LAYERS, cell_dropout, rate
 from jrnn.keras_loader.initializers import cell_initializers, forget_bias
 from jrnn.keras_loader.merge_layers import MERGE_LAYERS
 from jrnn.keras_loader.older_layers import OLDER_LAYERS
+from jrnn.keras_loader.options import is_amount, listed
 from jrnn.keras_loader.quantized import input_range
 from jrnn.keras_loader.spatial_layers import SPATIAL_LAYERS
 from jrnn.keras_loader.value_layers import VALUE_LAYERS
@@ -170,13 +171,27 @@ def _einsum_dense(config: Config) -> EinsumDense:
     equation = config.get("equation")
     if not isinstance(equation, str) or not EQUATION.fullmatch(equation):
         raise config.error(f"equation is {equation!r:.80}, but one as 'abc,cd->abd' is needed")
-    config.get("output_shape")
+    letters = config.get("bias_axes")
+    if not isinstance(letters, str | None):
+        raise config.error(f"bias_axes is {letters!r:.80}, but letters of the output are needed")
     return EinsumDense(
         **config.base(),
         equation=equation,
         activation=config.activation("activation", default="linear"),
-        use_bias=bool(config.get("bias_axes")),
+        bias_axes=letters or None,
+        output_shape=_open_sizes(config, "output_shape"),
     )
+
+
+def _open_sizes(config: Config, key: str) -> tuple[int | None, ...] | None:
+    """Returns sizes of which some may be open, given as one or in a list."""
+    value = config.get(key)
+    if value is None:
+        return None
+    found = listed(value) if isinstance(value, dict | list) else [value]
+    if not all(size is None or is_amount(size, 1) for size in found):
+        raise config.error(f"{key} is {value!r:.80}, but sizes are needed")
+    return tuple(found)
 
 
 def _masking(config: Config) -> Masking:

@@ -115,7 +115,7 @@ def _einsum_dense(layer: EinsumDense, shape: Sequence[int] | None) -> Shapes:
     del shape  # how many axes there are, the equation says; their sizes are checked when it is run
     terms = layer.equation.split(",")[1].split("->")
     kernel: Shape = (None,) * len(terms[0])
-    return {"kernel": kernel, **({"bias": None} if layer.use_bias else {})}
+    return {"kernel": kernel, **({"bias": None} if layer.bias_axes else {})}
 
 
 def _prelu(layer: PReLU, shape: Sequence[int] | None) -> Shapes:

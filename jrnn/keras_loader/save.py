@@ -16,6 +16,7 @@ from jrnn.keras_loader.write_config import model_entry
 from jrnn.keras_loader.write_legacy import check_arrays, to_layers
 from jrnn.keras_loader.write_masks import with_masks_by_keyword
 from jrnn.keras_loader.write_objects import to_objects
+from jrnn.keras_loader.write_options import unsupported
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
@@ -109,7 +110,7 @@ def _check_params(model: Model, params: Any, check: Callable[[Model, Any], Any])
     """Raises if parameters are missing or left over, or do not fit together."""
     for layer in walk(model):
         if getattr(getattr(layer, "cell", None), "peephole", False):
-            raise ValueError(f"layer {layer.name!r} ({layer.kind}): jrnn cannot save peepholes")
+            raise unsupported(layer, "cell with peepholes")
     _check_names(model, params)
     check(model, params)
     try:

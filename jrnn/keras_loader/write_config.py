@@ -26,6 +26,7 @@ Entry = dict[str, Any]
 
 _TAKE_LISTS = (Attention, Concatenate, Cosine, Dot, Merge)
 _UNTRAINED = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")  # take no trainable
+_EXPORTED = {"GroupedQueryAttention": "GroupQueryAttention"}  # what keras.layers calls a class
 _MODULES = {  # of the operations that are not keras.src.ops.numpy's
     "Cast": "keras.src.ops.core",
     "ConvertToTensor": "keras.src.ops.core",
@@ -120,7 +121,8 @@ def layer_entry(layer: Layer, params: Any) -> Entry:
     if layer.kind in _UNTRAINED:
         del config["trainable"]
     options = penalty_options(layer) | _options(layer, params)
-    return keras_object("keras.layers", class_of(layer), config | options)
+    name = _EXPORTED.get(class_of(layer), class_of(layer))
+    return keras_object("keras.layers", name, config | options)
 
 
 def _options(layer: Layer, params: Any) -> Entry:
@@ -138,7 +140,7 @@ def _options(layer: Layer, params: Any) -> Entry:
     if isinstance(layer, TimeDistributed):
         return {"layer": layer_entry(layer.layer, params)}
     if type(layer) not in OPTIONS:
-        raise ValueError(f"layer {layer.name!r} ({layer.kind}): jrnn cannot save it for Keras 3")
+        raise unsupported(layer, "such layer")
     return OPTIONS[type(layer)](layer)
 
 

@@ -34,6 +34,7 @@ from jrnn.model.convolution import (
     DepthwiseConvolution,
     SeparableConvolution,
 )
+from jrnn.model.einsum import EinsumDense
 from jrnn.model.layer import Layer
 from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
 from jrnn.model.multi_head import MultiHeadAttention
@@ -215,20 +216,37 @@ def _attention(layer: Attention) -> Options:
 
 
 def _multi_head(layer: MultiHeadAttention) -> Options:
-    if layer.key_heads is not None:
-        raise ValueError(f"layer {layer.name!r} ({layer.kind}): jrnn cannot save it")
     options: Options = {
         "num_heads": layer.heads,
         "key_dim": layer.key_dim,
         "value_dim": layer.value_dim,
-        "use_bias": layer.use_bias,
         "output_shape": listed(layer.output_shape),
         "attention_axes": listed(layer.axes),
-        "dropout": layer.dropout,
     }
+    if layer.key_heads is not None:  # GroupQueryAttention
+        options = {
+            "num_query_heads": layer.heads,
+            "num_key_value_heads": layer.key_heads,
+            "head_dim": layer.key_dim,
+        }
+    options |= {"use_bias": layer.use_bias, "dropout": layer.dropout}
     if layer.gated:  # which, as the next, Keras has not always had
         options["use_gate"] = True
     return options if layer.window is None else {**options, "sliding_window": layer.window}
+
+
+def _einsum_dense(layer: EinsumDense) -> Options:
+    if layer.output_shape is None:
+        raise ValueError(
+            f"layer {layer.name!r} ({layer.kind}): Keras 3 needs its output_shape; give the typed "
+            "layer one with dataclasses.replace"
+        )
+    return {
+        "equation": layer.equation,
+        "output_shape": list(layer.output_shape),
+        "activation": activation(layer, layer.activation),
+        "bias_axes": layer.bias_axes,
+    }
 
 
 def _cosine(layer: Cosine) -> Options:
@@ -256,6 +274,7 @@ OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
     Dense: _dense,
     DepthwiseConvolution: _convolution,
     Dot: lambda layer: {"axes": list(layer.axes), "normalize": layer.normalize},
+    EinsumDense: _einsum_dense,
     Embedding: _embedding,
     Flatten: lambda layer: {"data_format": data_format(layer)},
     GlobalPooling: lambda layer: {"data_format": data_format(layer), "keepdims": layer.keepdims},

@@ -59,8 +59,10 @@ def _own_objects(layer: Layer, params: Any, path: str) -> Iterator[tuple[str, Na
     elif isinstance(layer, MultiHeadAttention):
         named = own_arrays(layer, params).items()
         for projection, pairs in itertools.groupby(named, lambda pair: pair[0].split("/")[0]):
-            # Of its inner layers, Keras finds all but the gate by a public name first.
-            name = "_gate_dense" if projection == "gate" else f"{projection}_dense"
+            # Of its inner layers, Keras finds all but the gate by a public name first, and those
+            # of GroupQueryAttention by none.
+            is_private = projection == "gate" or layer.key_heads is not None
+            name = f"{'_' if is_private else ''}{projection}_dense"
             yield f"{path}/{name}", NamedObject(projection, tuple(a for _, a in pairs))
     elif is_custom(layer):
         inside = "/cell" if isinstance(layer, Recurrent) else ""

@@ -25,12 +25,15 @@ class EinsumDense(Layer):
     Attributes:
         equation: As for ``jax.numpy.einsum``: "abc,cd->abd" or "...c,cd->...d".
         activation: The activation.
-        use_bias: Whether the parameters hold a bias.
+        bias_axes: Letters of the output's axes that the bias has; None where there is no bias.
+        output_shape: The output's sizes without the batch and what "..." stands for; None for any.
+            Keras makes the kernel of them; jrnn needs them to save the layer alone.
     """
 
     equation: str
     activation: Activation | str = "linear"
-    use_bias: bool = False
+    bias_axes: str | None = None
+    output_shape: tuple[int | None, ...] | None = None
 
     def call(self, params, inputs, masks, state=None) -> Result:
         """Returns what the equation says of the input and the kernel."""

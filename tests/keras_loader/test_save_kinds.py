@@ -50,6 +50,20 @@ def goes_through(model: keras.Model, xs: list, folder, formats=FORMATS) -> None:
 # Attention
 
 
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 8))]
+)
+def test_heads_that_share_keys(seed, tmp_path):
+    keras.utils.clear_session()
+    draw = Draw(seed)
+    x, y = keras.Input((5, 4)), keras.Input((3, 4))
+    options = {"use_causal_mask": draw.coin(), "return_attention_scores": draw.coin()}
+    model = keras.Model([x, y], test_multi_head.grouped(draw)(x, y, **options))
+    draw_weights(model, seed)
+    xs = [draw.rng.standard_normal((2, *one.shape[1:])).astype("float32") for one in (x, y)]
+    goes_through(model, xs, tmp_path)
+
+
 def attends(seed: int, folder) -> None:
     keras.utils.clear_session()
     draw = Draw(seed)

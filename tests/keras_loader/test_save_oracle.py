@@ -76,9 +76,7 @@ def keras_opens(model: keras.Model, folder: Path) -> None:
         np.testing.assert_array_equal(found, weight)
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in test_more_layers.LAYERS if kind != "EinsumDense"]
-)
+@pytest.mark.parametrize("kind", test_more_layers.LAYERS)
 def test_every_layer_is_as_it_was(kind, tmp_path):
     keras.utils.clear_session()
     draw = Draw(len(kind))
@@ -87,6 +85,14 @@ def test_every_layer_is_as_it_was(kind, tmp_path):
         if "count" not in weight.path:
             weight.assign(draw.rng.standard_normal(weight.shape))
     keras_opens(model, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_every_einsum_is_as_it_was(seed, tmp_path):
+    keras.utils.clear_session()
+    case = test_more_layers.LAYERS["EinsumDense"]
+    keras_opens(test_more_layers.draw_model(case, Draw(seed)), tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(2 * len(keras_models.FAMILIES)))

@@ -18,6 +18,7 @@ from jrnn.model.convolution import Convolution, ConvolutionParams
 from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.merging import Cosine
 from jrnn.model.normalization import UnitNormalization
+from jrnn.model.older import Highway, HighwayParams, LocallyConnected1D, MaxoutDense
 from jrnn.model.recurrent import Recurrent
 
 DATA = Path(__file__).parents[1] / "data"
@@ -53,6 +54,24 @@ DENSE = Dense(name="dense", kind="Dense", units=2)
 DENSE_PARAMS = DenseParams(normal(3, 2), normal(2))
 CONVOLUTION = Convolution(
     name="conv", kind="Conv1D", filters=2, kernel_size=(2,), strides=(1,), dilation=(1,)
+)
+
+
+OLDER = (
+    (
+        Highway(name="Highway", kind="Highway"),
+        HighwayParams(*[normal(3, 3)] * 2, *[normal(3)] * 2),
+    ),
+    (
+        MaxoutDense(name="MaxoutDense", kind="MaxoutDense", units=2, choices=4),
+        DenseParams(normal(4, 3, 2), normal(4, 2)),
+    ),
+    (
+        LocallyConnected1D(
+            name="LocallyConnected1D", kind="LocallyConnected1D", units=2, width=2, stride=1
+        ),
+        DenseParams(normal(3, 6, 2), normal(3, 2)),
+    ),
 )
 
 
@@ -95,6 +114,10 @@ CONVOLUTION = Convolution(
             "'lstm'.*masked_start is 'state', and there 'zeros'.*backend='jax'",
         ),
         (chain(DENSE, shape=None), {"dense": DENSE_PARAMS}, "shape of its input 'x'"),
+        *(
+            (chain(layer), {layer.name: params}, f"{layer.kind!r}.*Keras 3 has no such layer")
+            for layer, params in OLDER
+        ),
         (chain(Cosine(name="cosine", kind="Merge")), {}, "'cosine'.*merge mode 'cos'"),
         (
             chain(ActivationLayer(name="act", kind="Activation", activation="scaled_tanh")),
