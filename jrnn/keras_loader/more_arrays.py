@@ -16,6 +16,7 @@ from jrnn.model.convolution import (
     DepthwiseConvolution,
     SeparableConvolution,
     SeparableConvolutionParams,
+    TransposedConvolution,
 )
 from jrnn.model.einsum import EinsumDense, EinsumDenseParams
 from jrnn.model.layer import Layer
@@ -59,6 +60,11 @@ def _convolution(layer: Convolution, shape: Sequence[int] | None) -> Shapes:
     channels = _channels(layer, shape)
     inner = None if channels is None else channels // layer.groups
     kernel = (*layer.kernel_size, inner, layer.filters)
+    return {"kernel": kernel, **_bias(layer, layer.filters)}
+
+
+def _transposed(layer: TransposedConvolution, shape: Sequence[int] | None) -> Shapes:
+    kernel = (*layer.kernel_size, layer.filters, _channels(layer, shape))
     return {"kernel": kernel, **_bias(layer, layer.filters)}
 
 
@@ -158,6 +164,7 @@ _LAYERS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]
     QuantizedEmbedding: (QuantizedEmbeddingParams, _quantized_embedding),
     RMSNormalization: (LayerNormalizationParams, _rms_normalization),
     SeparableConvolution: (SeparableConvolutionParams, _separable),
+    TransposedConvolution: (ConvolutionParams, _transposed),
     **OLDER_ARRAYS,
 }
 

@@ -5,10 +5,17 @@ from typing import Any
 
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.options import channels_first, choice, pairs, sizes
-from jrnn.model.convolution import Convolution, DepthwiseConvolution, SeparableConvolution
+from jrnn.model.convolution import (
+    Convolution,
+    DepthwiseConvolution,
+    SeparableConvolution,
+    TransposedConvolution,
+)
 from jrnn.model.layer import Layer
-from jrnn.model.pooling import GlobalPooling, Mode, Pooling
+from jrnn.model.pooling import AdaptivePooling, GlobalPooling, Mode, Pooling
 from jrnn.model.shaping import Cropping, UpSampling, ZeroPadding
+
+MOST_WINDOWS = 2**16  # over one axis: where each begins is worked out when the model is read
 
 
 def _convolution(rank: int) -> Callable[[Config], Convolution]:
@@ -66,6 +73,32 @@ def _shared(config: Config, rank: int) -> dict[str, Any]:
     }
 
 
+def _transposed(rank: int) -> Callable[[Config], TransposedConvolution]:
+    def parse(config: Config) -> TransposedConvolution:
+        if config.writer.backend == "theano":
+            raise config.error("Theano's transposed convolution is not known to jrnn")
+        if config.get("groups") not in (None, 1):
+            raise config.error("it has groups, which Keras does not use there")
+        more = None
+        if config.get("output_padding") is not None:
+            more = sizes(config, rank, "output_padding", smallest=0)
+        options = _shared(config, rank)
+        if options["padding"] == "causal":
+            raise config.error("padding is 'causal', which Keras does not have there")
+        layer = TransposedConvolution(
+            **options, filters=config.size("filters"), output_padding=more
+        )
+        if more is not None and any(
+            extra >= stride for extra, stride in zip(more, layer.strides, strict=True)
+        ):
+            raise config.error(
+                f"output_padding {more} is not less than strides {layer.strides}, as Keras needs it"
+            )
+        return layer
+
+    return parse
+
+
 def _pooling(mode: Mode, rank: int) -> Callable[[Config], Pooling]:
     def parse(config: Config) -> Pooling:
         pool_size = sizes(config, rank, "pool_size", "pool_length", default=2)
@@ -98,6 +131,21 @@ def _global_pooling(mode: Mode, rank: int) -> Callable[[Config], GlobalPooling]:
             channels_first=channels_first(config),
             keepdims=config.flag("keepdims", default=False),
             uses_mask=mode == "average" and rank == 1 and config.writer.mask_enters_average,
+        )
+
+    return parse
+
+
+def _adaptive(mode: Mode, rank: int) -> Callable[[Config], AdaptivePooling]:
+    def parse(config: Config) -> AdaptivePooling:
+        output_size = sizes(config, rank, "output_size")
+        if max(output_size) > MOST_WINDOWS:
+            raise config.error(f"output_size {output_size} is more than {MOST_WINDOWS} windows")
+        return AdaptivePooling(
+            **config.base(),
+            mode=mode,
+            output_size=output_size,
+            channels_first=channels_first(config),
         )
 
     return parse
@@ -145,9 +193,12 @@ def _cropping(rank: int) -> Callable[[Config], Cropping]:
 
 
 _OF_RANK: Mapping[str, Callable[[int], Callable[[Config], Layer]]] = {
+    "AdaptiveAveragePooling{}D": lambda rank: _adaptive("average", rank),
+    "AdaptiveMaxPooling{}D": lambda rank: _adaptive("max", rank),
     "AtrousConvolution{}D": _convolution,  # Keras 1
     "AveragePooling{}D": lambda rank: _pooling("average", rank),
     "Conv{}D": _convolution,
+    "Conv{}DTranspose": _transposed,
     "Convolution{}D": _convolution,  # Keras 1
     "Cropping{}D": _cropping,
     "DepthwiseConv{}D": _depthwise,

@@ -13,6 +13,7 @@ from jrnn.keras_loader.write_options import (
     listed,
     unsupported,
 )
+from jrnn.keras_loader.write_spatial import SPATIAL_OPTIONS
 from jrnn.keras_loader.write_training import activity_options
 from jrnn.model.activation import PReLU, Softmax
 from jrnn.model.attention import Attention
@@ -28,12 +29,6 @@ from jrnn.model.basic import (
     Reshape,
 )
 from jrnn.model.batch_normalization import BatchNormalization
-from jrnn.model.convolution import (
-    Convolution,
-    ConvolutionLayer,
-    DepthwiseConvolution,
-    SeparableConvolution,
-)
 from jrnn.model.einsum import EinsumDense
 from jrnn.model.layer import Layer
 from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
@@ -47,9 +42,7 @@ from jrnn.model.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
-from jrnn.model.pooling import GlobalPooling, Pooling
 from jrnn.model.quantized import InputRange, QuantizedDense, QuantizedEmbedding
-from jrnn.model.shaping import Cropping, UpSampling, ZeroPadding
 
 Options = dict[str, Any]
 
@@ -135,62 +128,6 @@ def _axis(layer: Softmax | UnitNormalization) -> Options:
     return {"axis": layer.axis[0] if len(layer.axis) == 1 else list(layer.axis)}
 
 
-def _convolution(layer: ConvolutionLayer) -> Options:
-    if layer.padding == "full":
-        raise unsupported(layer, "padding 'full'")
-    own = ("filters", "groups", "depth_multiplier")
-    return {
-        **{key: getattr(layer, key) for key in own if hasattr(layer, key)},
-        "kernel_size": list(layer.kernel_size),
-        "strides": list(layer.strides),
-        "padding": layer.padding,
-        "data_format": data_format(layer),
-        "dilation_rate": list(layer.dilation),
-        "activation": activation(layer, layer.activation),
-        "use_bias": layer.use_bias,
-    }
-
-
-def _pooling(layer: Pooling) -> Options:
-    return {
-        "pool_size": list(layer.pool_size),
-        "strides": list(layer.strides),
-        "padding": layer.padding,
-        "data_format": data_format(layer),
-    }
-
-
-def _up_sampling(layer: UpSampling) -> Options:
-    if layer.rank == 1:
-        if layer.interpolation != "nearest":
-            raise unsupported(layer, f"interpolation {layer.interpolation!r} over steps")
-        return {"size": layer.size[0], **_images_alone(layer)}
-    return {
-        "size": list(layer.size),
-        **({"interpolation": layer.interpolation} if layer.rank == 2 else {}),
-        **_images_alone(layer),
-    }
-
-
-def _zero_padding(layer: ZeroPadding) -> Options:
-    return {"padding": _ends(layer.padding), **_images_alone(layer)}
-
-
-def _cropping(layer: Cropping) -> Options:
-    return {"cropping": _ends(layer.cropping), **_images_alone(layer)}
-
-
-def _ends(amounts: tuple) -> list:
-    return listed(amounts[0] if len(amounts) == 1 else amounts)
-
-
-def _images_alone(layer: UpSampling | ZeroPadding | Cropping) -> Options:
-    """The data format, which these layers have over images alone."""
-    if layer.rank == 1 and layer.channels_first:
-        raise unsupported(layer, "data_format 'channels_first' there")
-    return {} if layer.rank == 1 else {"data_format": data_format(layer)}
-
-
 def _layer_normalization(layer: LayerNormalization) -> Options:
     return {
         "axis": list(layer.axis),
@@ -268,16 +205,12 @@ OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
         key: getattr(layer, key) for key in ("axis", "epsilon", "center", "scale", "momentum")
     },
     Concatenate: lambda layer: {"axis": layer.axis},
-    Convolution: _convolution,
     Cosine: _cosine,
-    Cropping: _cropping,
     Dense: _dense,
-    DepthwiseConvolution: _convolution,
     Dot: lambda layer: {"axes": list(layer.axes), "normalize": layer.normalize},
     EinsumDense: _einsum_dense,
     Embedding: _embedding,
     Flatten: lambda layer: {"data_format": data_format(layer)},
-    GlobalPooling: lambda layer: {"data_format": data_format(layer), "keepdims": layer.keepdims},
     AlphaDropout: _dropout,
     Dropout: _dropout,
     GaussianNoise: _noise,
@@ -292,16 +225,13 @@ OPTIONS: Mapping[type[Layer], Callable[[Any], Options]] = {
     Normalization: _normalization,
     PReLU: _prelu,
     Permute: lambda layer: {"dims": list(layer.dims)},
-    Pooling: _pooling,
     QuantizedDense: lambda layer: _dense(layer) | _quantization(layer),
     QuantizedEmbedding: _embedding,
     RMSNormalization: lambda layer: {"axis": list(layer.axis), "epsilon": layer.epsilon},
     RepeatVector: lambda layer: {"n": layer.n},
     Rescaling: lambda layer: {"scale": listed(layer.scale), "offset": listed(layer.offset)},
     Reshape: lambda layer: {"target_shape": list(layer.target_shape)},
-    SeparableConvolution: _convolution,
     Softmax: _axis,
     UnitNormalization: _axis,
-    UpSampling: _up_sampling,
-    ZeroPadding: _zero_padding,
+    **SPATIAL_OPTIONS,
 }

@@ -148,3 +148,55 @@ class SeparableConvolution(DepthwiseConvolution):
         """Returns [B, *S, U] for [B, *S, C], without the bias."""
         pointwise = params.pointwise_kernel
         return self.depthwise(params.depthwise_kernel, x) @ pointwise.reshape(pointwise.shape[-2:])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransposedConvolution(ConvolutionLayer):
+    """Each input pixel adds itself times the kernel [*K, U, C] to a window of the output.
+
+    That is the gradient of a convolution in its input. Of S pixels and a window that spans W =
+    ``dilation * (K - 1) + 1`` of them there come out, axis by axis,
+
+        (S - 1) * stride + W + P        with padding "valid"
+        (S - 1) * stride + W % 2 + P    with padding "same"
+
+    Attributes:
+        filters: Number of output channels.
+        output_padding: P for each axis; None for what makes ``S * stride``, and with padding
+            "valid" ``(S - 1) * stride + max(W, stride)``.
+    """
+
+    filters: int
+    output_padding: tuple[int, ...] | None = None
+
+    def convolved(self, params: ConvolutionParams, x: jax.Array) -> jax.Array:
+        """Returns [B, *S, U] for [B, *S, C], without the bias."""
+        kernel = params.kernel
+        if x.shape[-1] != kernel.shape[-1]:
+            raise ValueError(
+                f"x has {x.shape[-1]} channels, but kernel {kernel.shape} needs {kernel.shape[-1]}"
+            )
+        more = self.output_padding or [None] * len(self.strides)
+        spans = zip(self.kernel_size, self.strides, self.dilation, more, strict=True)
+        letters = "XYZ"[: len(self.kernel_size)]
+        layout = f"N{letters}C"
+        return jax.lax.conv_general_dilated(
+            x,
+            jnp.flip(kernel, range(len(self.kernel_size))).astype(x.dtype),
+            [1] * len(self.strides),
+            [self._transposed_padding(*span) for span in spans],
+            lhs_dilation=self.strides,
+            rhs_dilation=self.dilation,
+            dimension_numbers=(layout, f"{letters}OI", layout),
+        )
+
+    def _transposed_padding(
+        self, width: int, stride: int, dilation: int, more: int | None
+    ) -> tuple[int, int]:
+        """Returns how many zeros stand before and after one axis, whose pixels are apart."""
+        reach = dilation * (width - 1)
+        if self.padding == "valid":
+            return reach, reach + (max(stride - reach - 1, 0) if more is None else more)
+        total = stride + reach - 1 if more is None else reach - 1 + (reach + 1) % 2 + more
+        before = min(-(-total // 2), reach)
+        return before, total - before

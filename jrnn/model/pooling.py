@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrnn.model.layer import Layer, Mask, Result
 
@@ -81,6 +82,42 @@ class GlobalPooling(Layer):
         elif self.channels_first:
             y = jnp.moveaxis(y, -1, 1)
         return Result((y,), (None,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaptivePooling(Layer):
+    """One number for each of so many windows that share what there is; masks end here.
+
+    Window k of N over S pixels is ``x[floor(k S / N) : ceil((k + 1) S / N)]``.
+
+    Attributes:
+        mode: Which number; a mean is one axis's mean of another's.
+        output_size: How many windows, for each axis of steps or pixels.
+        channels_first: Whether inputs are [B, C, *S], or else [B, *S, C].
+    """
+
+    mode: Mode
+    output_size: tuple[int, ...]
+    channels_first: bool = False
+
+    def call(self, params, inputs, masks, state=None) -> Result:
+        """Returns [B, *N, C] or [B, C, *N]."""
+        y = spatial(self, inputs[0], len(self.output_size))
+        for axis, count in enumerate(self.output_size, 1):
+            y = self._over(y, axis, count)
+        return Result((jnp.moveaxis(y, -1, 1) if self.channels_first else y,), (None,))
+
+    def _over(self, x: jax.Array, axis: int, count: int) -> jax.Array:
+        """Returns the numbers of ``count`` windows over one axis."""
+        size, k = x.shape[axis], np.arange(count)
+        starts, ends = k * size // count, -(-(k + 1) * size // count)
+        places = starts[:, None] + np.arange((ends - starts).max())
+        counts = places < ends[:, None]
+        found = jnp.take(x, np.minimum(places, size - 1), axis)  # [..., count, widest, ...]
+        counts = counts.reshape(*counts.shape, *[1] * (x.ndim - axis - 1))
+        if self.mode == "max":
+            return jnp.where(counts, found, -jnp.inf).max(axis + 1)
+        return jnp.where(counts, found, 0).sum(axis + 1) / counts.sum(1, dtype=x.dtype)
 
 
 def _mean(x: jax.Array, axes: tuple[int, ...], mask: Mask) -> jax.Array:

@@ -64,6 +64,34 @@ def _convolution(kind: type, rank: int, *extra: str) -> Entry:
     return Entry(make, of_axes(rank + 2))
 
 
+def _transposed(kind: type, rank: int) -> Entry:
+    def make(draw: Choices, spot: Spot) -> layers.Layer:
+        where = data_format(draw)
+        options = window(draw, spatial(spot, where)[0])
+        strides = options.get("strides", [1] * rank)
+        more = [draw.size(0, stride - 1) for stride in strides]
+        return kind(
+            draw.size(1, 4),
+            data_format=where,
+            padding=draw.one_of(("valid", "same")),
+            output_padding=draw.one_of((None, more)),
+            activation=draw.one_of((None, *ACTIVATIONS)),
+            use_bias=draw.coin(),
+            **options,
+        )
+
+    return Entry(make, of_axes(rank + 2))
+
+
+def _adaptive_pooling(kind: type, rank: int) -> Entry:
+    def make(draw: Choices, spot: Spot) -> layers.Layer:
+        where = data_format(draw)
+        # Of 7 windows Keras 3.15 on JAX rounds some to where nothing is: NaN.
+        return kind([draw.size(1, 4) for _ in range(rank)], data_format=where)
+
+    return Entry(make, of_axes(rank + 2))
+
+
 def _pooling(kind: type, rank: int) -> Entry:
     def make(draw: Choices, spot: Spot) -> layers.Layer:
         where = data_format(draw)
@@ -134,13 +162,25 @@ def _up_sampling_3d(draw: Choices, spot: Spot) -> layers.Layer:
     return layers.UpSampling3D(sizes, data_format=data_format(draw))
 
 
+ADAPTIVE = {
+    f"Adaptive{mode}Pooling{rank}D": _adaptive_pooling(
+        getattr(layers, f"Adaptive{mode}Pooling{rank}D"), rank
+    )
+    for mode in ("Average", "Max")
+    for rank in (1, 2, 3)
+    if hasattr(layers, "AdaptiveMaxPooling1D")  # from Keras 3.12 on
+}
 SPATIAL = {
+    **ADAPTIVE,
     "AveragePooling1D": _pooling(layers.AveragePooling1D, 1),
     "AveragePooling2D": _pooling(layers.AveragePooling2D, 2),
     "AveragePooling3D": _pooling(layers.AveragePooling3D, 3),
     "Conv1D": _convolution(layers.Conv1D, 1, "filters", "groups"),
     "Conv2D": _convolution(layers.Conv2D, 2, "filters", "groups"),
     "Conv3D": _convolution(layers.Conv3D, 3, "filters", "groups"),
+    "Conv1DTranspose": _transposed(layers.Conv1DTranspose, 1),
+    "Conv2DTranspose": _transposed(layers.Conv2DTranspose, 2),
+    "Conv3DTranspose": _transposed(layers.Conv3DTranspose, 3),
     "Cropping1D": _cropping(layers.Cropping1D, 1),
     "Cropping2D": _cropping(layers.Cropping2D, 2),
     "Cropping3D": _cropping(layers.Cropping3D, 3),

@@ -34,6 +34,7 @@ class Case:
     shape: tuple[int, ...] = (STEPS, FEATURES)
     inputs: int = 1
     masked: bool = False  # whether masks may reach it
+    rare: bool = False  # whether one drawing of it will do, where many take long
 
 
 def floats(draw: Draw, *shape: int) -> list:
@@ -63,6 +64,34 @@ def convolution(kind: type, rank: int, **extra: Callable[[Draw], Any]) -> Case:
         )
 
     return Case(make, shape=(8, 6) if rank == 1 else SHAPES[rank])
+
+
+def transposed(kind: type, rank: int) -> Case:
+    def make(draw: Draw) -> layers.Layer:
+        strides = some_size(draw, rank)
+        more = tuple(draw.one_of(range(stride)) for stride in strides)
+        return kind(
+            5,
+            some_size(draw, rank, 4),
+            strides=strides,
+            padding=draw.one_of(("valid", "same")),
+            output_padding=draw.one_of((None, more)),
+            dilation_rate=some_size(draw, rank, 2) if max(strides) == 1 else 1,
+            activation=draw.one_of((None, "tanh", "softmax")),
+            use_bias=draw.coin(),
+            data_format=draw.one_of(("channels_last", "channels_first")),
+        )
+
+    return Case(make, shape=SHAPES[rank], rare=True)
+
+
+def adaptive_pooling(kind: type, rank: int) -> Case:
+    def make(draw: Draw) -> layers.Layer:
+        formats = "channels_last", "channels_first"
+        # Of 7 windows Keras 3.15 on JAX rounds some to where nothing is: NaN.
+        return kind(some_size(draw, rank, 6), data_format=draw.one_of(formats))
+
+    return Case(make, shape=SHAPES[rank], rare=True)
 
 
 def pooling(kind: type, rank: int) -> Case:
@@ -139,7 +168,7 @@ def einsum_dense(draw: Draw) -> layers.Layer:
         (
             ("abc,cd->abd", (None, 5), "d"),
             ("abc,bcd->ad", 5, None),
-            ("abc,cd->adb", (5, None), "db"),
+            ("abc,cd->adb", (5, STEPS), "db"),
             ("...x,xy->...y", 5, "y"),
             ("abc...,cb->ab...", STEPS, "b"),
         )
@@ -160,7 +189,16 @@ def ends(draw: Draw) -> tuple[int, int]:
     return int(draw.rng.integers(0, 3)), int(draw.rng.integers(0, 2))
 
 
+ADAPTIVE = {
+    f"Adaptive{mode}Pooling{rank}D": adaptive_pooling(
+        getattr(layers, f"Adaptive{mode}Pooling{rank}D"), rank
+    )
+    for mode in ("Average", "Max")
+    for rank in SHAPES
+    if hasattr(layers, "AdaptiveMaxPooling1D")  # from Keras 3.12 on
+}
 LAYERS = {
+    **ADAPTIVE,
     "Add": merge(layers.Add),
     "AdditiveAttention": Case(
         lambda draw: layers.AdditiveAttention(use_scale=draw.coin()), inputs=3, masked=True
@@ -187,6 +225,9 @@ LAYERS = {
         layers.Conv2D, 2, filters=lambda draw: 6, groups=lambda draw: draw.one_of((1, 2))
     ),
     "Conv3D": convolution(layers.Conv3D, 3, filters=lambda draw: 3),
+    "Conv1DTranspose": transposed(layers.Conv1DTranspose, 1),
+    "Conv2DTranspose": transposed(layers.Conv2DTranspose, 2),
+    "Conv3DTranspose": transposed(layers.Conv3DTranspose, 3),
     "Cropping1D": Case(lambda draw: layers.Cropping1D(ends(draw))),
     "Cropping2D": Case(lambda draw: layers.Cropping2D((ends(draw), ends(draw))), shape=IMAGE),
     "Cropping3D": Case(lambda draw: layers.Cropping3D((1, (0, 1), ends(draw))), shape=VOLUME),
@@ -334,8 +375,10 @@ def one_of_many(kind: str, seed: int, folder) -> None:
     round_trip(model, draw_inputs(model, draw), folder)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", LAYERS)
+SEEDS = [(kind, k) for kind, case in LAYERS.items() for k in range(1 if case.rare else 3)]
+
+
+@pytest.mark.parametrize(("kind", "seed"), SEEDS)
 def test_same_numbers(kind, seed, tmp_path):
     one_of_many(kind, seed, tmp_path)
 
@@ -343,7 +386,7 @@ def test_same_numbers(kind, seed, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LAYERS)
 def test_same_numbers_for_many(kind, tmp_path):
-    for seed in range(3, 30):
+    for seed in range(1 if LAYERS[kind].rare else 3, 30):
         one_of_many(kind, seed, tmp_path)
 
 
