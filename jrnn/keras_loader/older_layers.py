@@ -1,5 +1,6 @@
 """Layers that Keras 3 has no more: config -> typed layer, and their arrays."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,13 @@ from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.options import channels_first, choice, sizes
 from jrnn.layers.core import DenseParams
 from jrnn.model.layer import Layer
-from jrnn.model.older import Highway, HighwayParams, LocallyConnected1D, MaxoutDense
+from jrnn.model.older import (
+    Highway,
+    HighwayParams,
+    LocallyConnected1D,
+    LocallyConnected2D,
+    MaxoutDense,
+)
 
 Shapes = dict[str, tuple[int | None, ...] | None]
 
@@ -30,23 +37,39 @@ def _maxout(config: Config) -> MaxoutDense:
     )
 
 
-def _locally_connected(config: Config) -> LocallyConnected1D:
+def _locally_connected_1d(config: Config) -> LocallyConnected1D:
+    return LocallyConnected1D(
+        **_locally_connected(config),
+        width=sizes(config, 1, "kernel_size", "filter_length")[0],
+        stride=sizes(config, 1, "strides", "subsample_length", default=1)[0],
+    )
+
+
+def _locally_connected_2d(config: Config) -> LocallyConnected2D:
+    if "nb_row" in config.values:
+        size: Any = config.size("nb_row"), config.size("nb_col")
+    else:
+        size = sizes(config, 2, "kernel_size")
+    strides: Any = sizes(config, 2, "strides", "subsample", default=1)
+    return LocallyConnected2D(**_locally_connected(config), kernel_size=size, strides=strides)
+
+
+def _locally_connected(config: Config) -> dict[str, Any]:
     if config.get("implementation", default=1) != 1 or channels_first(config):
         raise config.error("jrnn knows it with implementation=1 and the channels last alone")
     choice(config, "padding", "border_mode", default="valid", choices=("valid",))
-    return LocallyConnected1D(
+    return {
         **config.base(),
-        units=config.size("filters", "nb_filter"),
-        width=sizes(config, 1, "kernel_size", "filter_length")[0],
-        stride=sizes(config, 1, "strides", "subsample_length", default=1)[0],
-        activation=config.activation("activation", default="linear"),
-        use_bias=config.flag("use_bias", "bias", default=True),
-    )
+        "units": config.size("filters", "nb_filter"),
+        "activation": config.activation("activation", default="linear"),
+        "use_bias": config.flag("use_bias", "bias", default=True),
+    }
 
 
 OLDER_LAYERS: Mapping[str, Callable[[Config], Layer]] = {
     "Highway": _highway,
-    "LocallyConnected1D": _locally_connected,
+    "LocallyConnected1D": _locally_connected_1d,
+    "LocallyConnected2D": _locally_connected_2d,
     "MaxoutDense": _maxout,
 }
 
@@ -70,6 +93,14 @@ def _maxout_arrays(layer: MaxoutDense, shape: Sequence[int] | None) -> Shapes:
     return {"kernel": (layer.choices, features, layer.units), **bias}
 
 
+def _locally_connected_2d_arrays(layer: LocallyConnected2D, shape: Sequence[int] | None) -> Shapes:
+    down, right = (None, None) if shape is None else layer.counts(shape)
+    windows = None if down is None or right is None else down * right
+    inside = None if shape is None else shape[-1] * math.prod(layer.kernel_size)
+    bias: Shapes = {"bias": (down, right, layer.units)} if layer.use_bias else {}
+    return {"kernel": (windows, inside, layer.units), **bias}
+
+
 def _locally_connected_arrays(layer: LocallyConnected1D, shape: Sequence[int] | None) -> Shapes:
     windows = None if shape is None else (shape[1] - layer.width) // layer.stride + 1
     inside = None if shape is None else shape[-1] * layer.width
@@ -80,5 +111,6 @@ def _locally_connected_arrays(layer: LocallyConnected1D, shape: Sequence[int] | 
 OLDER_ARRAYS: Mapping[type, tuple[Any, Callable[[Any, Sequence[int] | None], Shapes]]] = {
     Highway: (HighwayParams, _highway_arrays),
     LocallyConnected1D: (DenseParams, _locally_connected_arrays),
+    LocallyConnected2D: (DenseParams, _locally_connected_2d_arrays),
     MaxoutDense: (DenseParams, _maxout_arrays),
 }

@@ -15,6 +15,7 @@ def layer(kind: str, **options) -> dict:
     """A layer of any kind with what it needs, and more."""
     dense = ("Dense", "TimeDistributedDense")
     recurrent = kind in ("LSTM", "GRU", "SimpleRNN", *dense, "CuDNNLSTM", "CuDNNGRU")
+    rank = next((int(k) for k in "123" if f"{k}D" in kind), 0)
     wanted = {
         **({"units": 2} if recurrent else {}),
         **({"input_dim": 3, "output_dim": 2} if kind == "Embedding" else {}),
@@ -25,15 +26,12 @@ def layer(kind: str, **options) -> dict:
         **({"num_heads": 2, "key_dim": 3} if kind == "MultiHeadAttention" else {}),
         **({"groups": 1} if kind == "GroupNormalization" else {}),
         **({"equation": "ab,bc->ac", "output_shape": 2} if kind == "EinsumDense" else {}),
-        **(
-            {"filters": 2, "kernel_size": [3], "implementation": 1}
-            if kind == "LocallyConnected1D"
-            else {}
-        ),
+        **({"filters": 2, "implementation": 1} if "LocallyConnected" in kind else {}),
         **({"output_dim": 2, "nb_feature": 3} if kind == "MaxoutDense" else {}),
         **(GROUPED if "QueryAttention" in kind else {}),
         **({"filters": 4} if "Conv" in kind and "Depthwise" not in kind else {}),
-        **({"kernel_size": [3] * int(kind[-2])} if "Conv" in kind else {}),
+        **({"kernel_size": [3] * rank} if "Conv" in kind or "LocallyConnected" in kind else {}),
+        **({"output_size": [2] * rank} if "Adaptive" in kind else {}),
     }
     return entry(kind, name="my_layer", **{**wanted, **options})
 
@@ -57,7 +55,7 @@ def test_options_with_a_meaning_are_refused_and_others_ignored(kind):
         assert parse_layer(layer(kind, peephole=nothing), TF2) == plain
     read = {"name", "trainable", "dtype", "input_dim", "noise_shape"}
     read |= {"dropout", "recurrent_dropout", "dropout_W", "dropout_U"}
-    read |= {"implementation"} if kind == "LocallyConnected1D" else set()
+    read |= {"implementation"} if "LocallyConnected" in kind else set()
     anything = {key: ["anything"] for key in HARMLESS - read}
     assert parse_layer(layer(kind, **anything), TF2).name == "my_layer"
     of_training = ("_regularizer", "_constraint", "_initializer", "init", "unit_forget_bias")

@@ -18,7 +18,13 @@ from jrnn.model.convolution import Convolution, ConvolutionParams
 from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.merging import Cosine
 from jrnn.model.normalization import UnitNormalization
-from jrnn.model.older import Highway, HighwayParams, LocallyConnected1D, MaxoutDense
+from jrnn.model.older import (
+    Highway,
+    HighwayParams,
+    LocallyConnected1D,
+    LocallyConnected2D,
+    MaxoutDense,
+)
 from jrnn.model.recurrent import Recurrent
 
 DATA = Path(__file__).parents[1] / "data"
@@ -71,6 +77,12 @@ OLDER = (
             name="LocallyConnected1D", kind="LocallyConnected1D", units=2, width=2, stride=1
         ),
         DenseParams(normal(3, 6, 2), normal(3, 2)),
+    ),
+    (
+        LocallyConnected2D(
+            name="LocallyConnected2D", kind="LocallyConnected2D", units=2, kernel_size=(2, 3)
+        ),
+        DenseParams(normal(3, 6, 2), normal(3, 1, 2)),
     ),
 )
 
