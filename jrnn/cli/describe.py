@@ -14,6 +14,7 @@ from jrnn.model.basic import Embedding, Masking, TimeDistributed
 from jrnn.model.layer import Layer
 from jrnn.model.operation import Slice
 from jrnn.model.recurrent import Bidirectional, OneCell, Recurrent
+from jrnn.model.spectral import SpectralNormalization
 from jrnn.model.stacked import StackedRecurrent
 from jrnn.model.walk import walk
 
@@ -65,7 +66,7 @@ def options(layer: Layer) -> str:
         parts = [f"{key}={_call(inner)}" for key, inner in directions.items()]
         parts.append(f"merge={layer.merge}")
         parts += [] if layer.trainable else ["trainable=False"]
-    if isinstance(layer, TimeDistributed):
+    if isinstance(layer, SpectralNormalization | TimeDistributed):
         parts = [f"layer={_call(layer.layer)}"]
     if isinstance(layer, Model):
         parts.insert(0, f"{len(layer.layers)} layers" if len(layer.layers) != 1 else "1 layer")

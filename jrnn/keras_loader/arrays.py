@@ -18,6 +18,7 @@ from jrnn.keras_loader.more_arrays import COUNT, as_convolved, more_arrays
 from jrnn.keras_loader.multi_head import projection_arrays
 from jrnn.keras_loader.older_layers import highway_order
 from jrnn.keras_loader.read import StoredArray
+from jrnn.keras_loader.spectral import VECTOR, vector_last, with_vector
 from jrnn.keras_loader.stored_array import converted
 from jrnn.layers.core import DenseParams, EmbeddingParams
 from jrnn.model.basic import Dense, Embedding, TimeDistributed
@@ -26,6 +27,7 @@ from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttentionParams
 from jrnn.model.recurrent import Bidirectional, OneCell
+from jrnn.model.spectral import SpectralNormalization, SpectralNormalizationParams
 from jrnn.model.stacked import StackedRecurrent
 
 Shape = tuple[int | None, ...]  # None: read off the file
@@ -54,6 +56,8 @@ def expected_arrays(
         return None, {}
     if isinstance(layer, OneCell):
         return _recurrent_arrays(layer)
+    if isinstance(layer, SpectralNormalization):
+        return with_vector(*expected_arrays(layer.layer, shape, stored))
     if type(layer) is Dense:
         shapes: dict[str, Shape] = {"kernel": (None, layer.units)}
         return DenseParams, shapes | ({"bias": (layer.units,)} if layer.use_bias else {})
@@ -119,7 +123,7 @@ def fill(layer: Layer, arrays: Sequence[StoredArray]) -> Any:
         if isinstance(layer.cell, ConvLSTMCell):
             arrays = cross_correlations(layer.cell, arrays)
         arrays = plain(layer, packed(layer.name, arrays, len(shapes)))
-    arrays = highway_order(layer, as_convolved(layer, arrays))
+    arrays = vector_last(layer, highway_order(layer, as_convolved(layer, arrays)))
     if params_type is None or len(arrays) != len(shapes):
         raise KerasFileError(
             f"layer {layer.name!r}: the file holds {listed(arrays)}, but {layer.kind} needs "
@@ -160,6 +164,8 @@ def _named(params: Any) -> dict[str, Any]:
     """Returns a layer's parameters by name; none where they are of no type that jrnn has."""
     if isinstance(params, MultiHeadAttentionParams):
         return projection_arrays(params)
+    if isinstance(params, SpectralNormalizationParams):
+        return {**_named(params.layer), VECTOR: params.vector_u}
     return dict(params._asdict()) if hasattr(params, "_asdict") else {}
 
 

@@ -21,6 +21,7 @@ from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.recurrent import Bidirectional
+from jrnn.model.spectral import SpectralNormalization
 from jrnn.model.stacked import StackedRecurrent
 
 Names = tuple[str, ...]
@@ -69,6 +70,8 @@ def _flagged(layer: Layer, *, frozen: bool) -> Layer:
     A list starts with what is trained; that what lies between is frozen does not count, and if the
     whole is, nothing is sorted.
     """
+    if isinstance(layer, SpectralNormalization):
+        return dataclasses.replace(layer, trainable=layer.layer.trainable and not frozen)
     inside = {
         key: _flagged_field(getattr(layer, key), frozen)
         for key in ("forward", "backward", "layer", "layers", "cells")

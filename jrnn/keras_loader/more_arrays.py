@@ -35,6 +35,7 @@ from jrnn.model.quantized import (
     QuantizedEmbedding,
     QuantizedEmbeddingParams,
 )
+from jrnn.model.spectral import SpectralNormalization
 
 Shape = tuple[int | None, ...]  # None: read off the file
 Shapes = dict[str, Shape | None]  # None: any number of axes
@@ -199,6 +200,8 @@ def frozen_arrays(layer: Layer) -> int:
     """Returns how many of a layer's arrays, its last, are never trained."""
     if isinstance(layer, Normalization):
         return len(more_arrays(layer)[1])
+    if isinstance(layer, SpectralNormalization):
+        return 1
     return 2 if isinstance(layer, BatchNormalization | QuantizedDense | QuantizedEmbedding) else 0
 
 

@@ -10,6 +10,7 @@ from jrnn.keras_loader.cudnn import is_cudnn
 from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.multi_head import PROJECTIONS
 from jrnn.keras_loader.read import ObjectWeights, StoredArray
+from jrnn.keras_loader.spectral import in_two_places
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import is_custom
@@ -17,6 +18,7 @@ from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.spectral import SpectralNormalization
 from jrnn.model.stacked import StackedRecurrent
 from jrnn.model.walk import walk
 
@@ -141,6 +143,9 @@ class _Walk:
         if isinstance(layer, StackedRecurrent):
             cells = self.container(layer.cells, f"{path}/cell/cells")
             return tuple(() if own is None else own for own in cells)
+        if isinstance(layer, SpectralNormalization):
+            outer, inner = (self.objects.pop(key, ()) for key in (path, f"{path}/layer"))
+            return fill(layer, in_two_places(outer, inner))
         inside = "/cell" if isinstance(layer, Recurrent) and not is_cudnn(layer) else ""
         is_missing = isinstance(layer, Recurrent) and path + inside not in self.objects
         if is_missing and _was_met(layer, [one for one, _ in self.met]):

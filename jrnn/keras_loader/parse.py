@@ -11,6 +11,7 @@ from jrnn.keras_loader.errors import KerasFileError
 from jrnn.keras_loader.graph_order import Call, Needs, calls_in_keras_order
 from jrnn.keras_loader.layers import LAYERS
 from jrnn.keras_loader.nodes import NodeReader
+from jrnn.keras_loader.spectral import parse_spectral_normalization
 from jrnn.keras_loader.wrappers import parse_bidirectional, parse_time_distributed
 from jrnn.keras_loader.writer import Writer
 from jrnn.model.graph import Input, Model, Node, Ref
@@ -70,6 +71,7 @@ def _layer(config: Config) -> Layer:
 WRAPPERS = {
     "Bidirectional": parse_bidirectional,
     "RNN": parse_rnn,
+    "SpectralNormalization": parse_spectral_normalization,
     "TimeDistributed": parse_time_distributed,
 }
 

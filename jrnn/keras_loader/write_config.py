@@ -21,6 +21,7 @@ from jrnn.model.merging import Concatenate, Cosine, Dot, Merge
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import TENSOR, Operation, Slice
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.spectral import SpectralNormalization
 
 Entry = dict[str, Any]
 
@@ -139,6 +140,9 @@ def _options(layer: Layer, params: Any) -> Entry:
         }
     if isinstance(layer, TimeDistributed):
         return {"layer": layer_entry(layer.layer, params)}
+    if isinstance(layer, SpectralNormalization):
+        inner = layer_entry(layer.layer, params.layer)
+        return {"layer": inner, "power_iterations": layer.power_iterations}
     if type(layer) not in OPTIONS:
         raise unsupported(layer, "such layer")
     return OPTIONS[type(layer)](layer)

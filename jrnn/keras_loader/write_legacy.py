@@ -7,6 +7,7 @@ import numpy as np
 
 from jrnn.keras_loader.arrays import expected_arrays, has_arrays, own_arrays
 from jrnn.keras_loader.more_arrays import frozen_arrays
+from jrnn.keras_loader.spectral import VECTOR
 from jrnn.keras_loader.write_custom import custom_list, places
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import is_custom
@@ -14,6 +15,7 @@ from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.operation import Operation
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.spectral import SpectralNormalization
 from jrnn.model.stacked import StackedRecurrent
 
 
@@ -93,6 +95,12 @@ def _walk(layer: Layer, params: Any, path: str) -> Iterator[_Named]:
     elif isinstance(layer, StackedRecurrent):
         for k, (cell, own) in enumerate(zip(layer.cells, params, strict=True)):
             yield from _walk(cell, own, f"{path}/{k}_{cell.name}")
+    elif isinstance(layer, SpectralNormalization):
+        named, inside = own_arrays(layer, params), f"{path}/{layer.layer.name}"
+        kernel, *rest = named  # of which Keras has the vector first where nothing is trained
+        for name in (kernel, rest[-1], *rest[:-1]):
+            place = path if name == VECTOR else inside
+            yield _Named(f"{place}/{name}", named[name], id(layer), name == VECTOR)
     elif is_custom(layer):
         for name, array in custom_list(layer, params).items():
             yield _Named(f"{path}/{name}", array, id(layer), False)

@@ -8,6 +8,7 @@ from typing import Any
 from jrnn.keras_loader.arrays import has_arrays, own_arrays
 from jrnn.keras_loader.classes import class_of, snake_case
 from jrnn.keras_loader.layouts import NamedObject
+from jrnn.keras_loader.spectral import own_and_inner
 from jrnn.keras_loader.write_custom import custom_objects_at
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import is_custom
@@ -16,6 +17,7 @@ from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import Operation
 from jrnn.model.recurrent import Bidirectional, Recurrent
+from jrnn.model.spectral import SpectralNormalization
 from jrnn.model.stacked import StackedRecurrent
 
 
@@ -64,6 +66,10 @@ def _own_objects(layer: Layer, params: Any, path: str) -> Iterator[tuple[str, Na
             is_private = projection == "gate" or layer.key_heads is not None
             name = f"{'_' if is_private else ''}{projection}_dense"
             yield f"{path}/{name}", NamedObject(projection, tuple(a for _, a in pairs))
+    elif isinstance(layer, SpectralNormalization):
+        own, inner = own_and_inner(own_arrays(layer, params))
+        yield path, NamedObject(layer.name, own)
+        yield f"{path}/layer", NamedObject(layer.layer.name, inner)
     elif is_custom(layer):
         inside = "/cell" if isinstance(layer, Recurrent) else ""
         yield from custom_objects_at(layer, params, path + inside)

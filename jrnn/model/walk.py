@@ -10,6 +10,7 @@ from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.recurrent import Bidirectional
+from jrnn.model.spectral import SpectralNormalization
 from jrnn.model.stacked import StackedRecurrent
 
 
@@ -30,7 +31,8 @@ def inner_layers(layer: Layer) -> tuple[Layer, ...]:
         return layer.forward, layer.backward
     if isinstance(layer, StackedRecurrent):
         return layer.cells
-    return (layer.layer,) if isinstance(layer, TimeDistributed) else ()
+    holds_one = isinstance(layer, TimeDistributed | SpectralNormalization)
+    return (layer.layer,) if holds_one else ()
 
 
 def map_params(change: Callable[[Layer, Any], Any], layer: Layer, params: Any) -> Any:
@@ -54,6 +56,8 @@ def map_params(change: Callable[[Layer, Any], Any], layer: Layer, params: Any) -
         )
     if isinstance(layer, TimeDistributed):
         return map_params(change, layer.layer, params)
+    if isinstance(layer, SpectralNormalization):
+        return params._replace(layer=map_params(change, layer.layer, params.layer))
     if isinstance(layer, StackedRecurrent):
         pairs = zip(layer.cells, params, strict=True)
         return tuple(map_params(change, cell, own) for cell, own in pairs)
@@ -88,7 +92,7 @@ def map_layers(change: Callable[[Layer], Layer], layer: Any) -> Any:
         cells = tuple(map_layers(change, cell) for cell in layer.cells)
         return dataclasses.replace(layer, cells=cells)
     held = ("forward", "backward") if isinstance(layer, Bidirectional) else ("layer",)
-    if not isinstance(layer, Bidirectional | TimeDistributed):
+    if not isinstance(layer, Bidirectional | SpectralNormalization | TimeDistributed):
         return change(layer)
     inner = {name: map_layers(change, getattr(layer, name)) for name in held}
     return dataclasses.replace(layer, **inner)

@@ -113,6 +113,10 @@ def _dense(draw: Choices, spot: Spot) -> layers.Layer:
     return layers.Dense(draw.size(1, 5), activation=activation, use_bias=draw.coin())
 
 
+def _spectral_normalization(draw: Choices, spot: Spot) -> layers.Layer:
+    return layers.SpectralNormalization(_dense(draw, spot), power_iterations=draw.size(1, 2))
+
+
 def _simple(make: Callable[[Choices], layers.Layer], *counts: int) -> Entry:
     """A layer that changes no shape, for tensors of any axes or of so many."""
     fits = (lambda spot: spot.axes in counts) if counts else anywhere
@@ -152,6 +156,7 @@ PLAIN = {
     "SpatialDropout1D": _spatial_dropout(layers.SpatialDropout1D, 3),
     "SpatialDropout2D": _spatial_dropout(layers.SpatialDropout2D, 4),
     "SpatialDropout3D": _spatial_dropout(layers.SpatialDropout3D, 5),
+    "SpectralNormalization": Entry(_spectral_normalization, anywhere),
     "UnitNormalization": Entry(_unit_normalization, anywhere),
 }
 

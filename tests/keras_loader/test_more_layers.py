@@ -177,6 +177,19 @@ def einsum_dense(draw: Draw) -> layers.Layer:
     return layers.EinsumDense(equation, shape, bias_axes=bias_axes, activation=activation)
 
 
+def spectral_normalization(draw: Draw) -> layers.Layer:
+    inner = draw.one_of(
+        (
+            lambda: layers.Dense(5, activation="tanh", use_bias=draw.coin()),
+            lambda: layers.Conv1D(5, 2, padding="same", use_bias=draw.coin()),
+            lambda: layers.Conv1DTranspose(3, 2),
+            lambda: layers.DepthwiseConv1D(2),
+            lambda: layers.EinsumDense("...x,xy->...y", 5, bias_axes="y"),
+        )
+    )
+    return layers.SpectralNormalization(inner(), power_iterations=draw.one_of((1, 3)))
+
+
 def relu(draw: Draw) -> layers.Layer:
     return layers.ReLU(
         max_value=draw.one_of((None, 0.5, 6.0)),
@@ -280,6 +293,7 @@ LAYERS = {
         depth_multiplier=lambda draw: draw.one_of((1, 2)),
     ),
     "Softmax": Case(lambda draw: layers.Softmax(axis=draw.one_of((-1, 1, [1, 2])))),
+    "SpectralNormalization": Case(spectral_normalization, masked=True, rare=True),
     "Subtract": merge(layers.Subtract, inputs=2),
     "UnitNormalization": Case(
         lambda draw: layers.UnitNormalization(axis=draw.one_of((-1, 1, [1, 2]))), masked=True
