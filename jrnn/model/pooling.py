@@ -116,7 +116,10 @@ class AdaptivePooling(Layer):
         found = jnp.take(x, np.minimum(places, size - 1), axis)  # [..., count, widest, ...]
         counts = counts.reshape(*counts.shape, *[1] * (x.ndim - axis - 1))
         if self.mode == "max":
-            return jnp.where(counts, found, -jnp.inf).max(axis + 1)
+            found = jnp.where(counts, found, -jnp.inf)
+            # Of equal numbers the first gets the gradient, as in Keras.
+            first = jnp.argmax(found, axis + 1, keepdims=True)
+            return jnp.take_along_axis(found, first, axis + 1).squeeze(axis + 1)
         return jnp.where(counts, found, 0).sum(axis + 1) / counts.sum(1, dtype=x.dtype)
 
 
