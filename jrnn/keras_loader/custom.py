@@ -68,7 +68,14 @@ def _options(config: Config) -> dict[str, Any]:
 def _source(config: Config) -> str:
     """Returns the JSON of what a file says of an object, without its calls."""
     keys = ("module", "class_name", "config", "registered_name", "build_config")
-    return json.dumps({key: config.entry[key] for key in keys if key in config.entry})
+    return json.dumps({key: _unshared(config.entry[key]) for key in keys if key in config.entry})
+
+
+def _unshared(value: Any) -> Any:
+    """Returns a part of a config without the numbers that Keras gives objects as it goes on."""
+    if isinstance(value, dict):
+        return {key: _unshared(one) for key, one in value.items() if key != "shared_object_id"}
+    return [_unshared(one) for one in value] if isinstance(value, list) else value
 
 
 def _class_name(value: Any) -> Any:

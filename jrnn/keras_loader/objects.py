@@ -78,7 +78,9 @@ class _Walk:
             if key is not None:
                 params.append(self.object(layer, prefix + key))
             else:
-                params.append(self._again(layer) if has_arrays(layer, surely=True) else None)
+                is_known = _was_met(layer, [one for one, _ in self.met])
+                again = is_known or has_arrays(layer, surely=True)
+                params.append(self._again(layer) if again else None)
         return params
 
     def _stored(self, owners: Sequence[Layer], layers: list[Layer], found: int) -> list[Layer]:

@@ -1,5 +1,6 @@
 """Cells that several layers of real Keras 3 hold: a file says which, and has their arrays once."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ pytest.importorskip("keras", minversion="3.0")
 import keras
 from keras import layers
 
+from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams
 from jrnn.keras_loader import KerasFileError
 from tests.keras_gradients import draw_weights
 
@@ -110,3 +112,41 @@ def test_two_cells_of_one_name(tmp_path):
     model.save(tmp_path / "m.keras")
     with pytest.raises(KerasFileError, match="arrays for 2 layers of class RNN"):
         jrnn.load_keras(tmp_path / "m.keras")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain(jrnn.Cell):
+    """A cell of the caller's that computes what a SimpleRNNCell does."""
+
+    inner: SimpleRNNCell = SimpleRNNCell()
+
+    def init(self, key, features, units):
+        return tuple(self.inner.init(key, features, units))
+
+    def initial_state(self, params, z):
+        return self.inner.initial_state(SimpleRNNParams(*params), z)
+
+    def project(self, params, xs):
+        return self.inner.project(SimpleRNNParams(*params), xs)
+
+    def step(self, params, state, z):
+        return self.inner.step(SimpleRNNParams(*params), state, z)
+
+
+@keras.saving.register_keras_serializable("shared_cells")
+class PlainCell(layers.SimpleRNNCell):
+    """A class that only the caller has."""
+
+
+def test_a_cell_of_the_callers(tmp_path):
+    keras.utils.clear_session()
+    x, cell = keras.Input((STEPS, FEATURES)), PlainCell(3)
+    loops = [layers.RNN(cell), layers.RNN(PlainCell(3)), layers.RNN(cell, go_backwards=True)]
+    model = keras.Model(x, [loop(x) for loop in loops])
+    draw_weights(model, 5)
+    model.save(tmp_path / "m.keras")
+    made = {"PlainCell": lambda config: Plain()}
+    loaded, params = jrnn.load_keras(tmp_path / "m.keras", backend="jax", custom_objects=made)
+    xs = np.random.default_rng(6).standard_normal((3, STEPS, FEATURES)).astype("float32")
+    for y, expected in zip(loaded.apply(params, xs), model(xs), strict=True):
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
