@@ -25,6 +25,8 @@ NOT_AS_H5 = {
 FORMATS = ("m.keras", "m.h5", "m.weights.h5")
 # What Keras 3 computes otherwise.
 DIFFERENT = {
+    "keras-1.2.2-theano/highway.h5": "Highway",
+    "keras-1.2.2-theano/maxout_dense.h5": "MaxoutDense",
     "keras-2.0.8/mask_initial_state.h5": "masked_start",
     "keras-2.1.6-tf/list_nested_seq.h5": "is not known",
     "keras-2.1.6-tf/td_of_masked_td.h5": "mask_to_inner",
@@ -34,6 +36,7 @@ DIFFERENT = {
     "keras-2.3.1/mask_bidir.h5": "zero_output_for_mask",
     "keras-3.0.5-jax/merge_masked.h5": "mask_rule",
     "keras-3.0.5-jax/softmax_explicit_mask.keras": "mask_rule",
+    "keras-3.13-jax/cast_mask.keras": "cast_ends_mask",
     "tf.keras-2.13/softmax_explicit_mask.keras": "mask_rule",
     "tf.keras-2.14/locally_connected.keras": "LocallyConnected1D.*Keras 3 has no such layer",
     "tf.keras-2.2/relu_masked.h5": "passes_mask",
