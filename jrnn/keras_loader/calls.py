@@ -6,6 +6,22 @@ from typing import Any
 # Options of a call to an attention layer, and the field of the typed layer that stands for each.
 ATTENDING_OPTIONS = {"use_causal_mask": "causal", "return_attention_scores": "returns_scores"}
 
+# What may follow a layer's inputs without a keyword.
+_LATER = {
+    "AdditiveAttention": ("mask",),
+    "Attention": ("mask",),
+    "GlobalAveragePooling1D": ("mask",),
+    "Softmax": ("mask",),
+    "loop": ("initial_state", "mask"),
+}
+
+
+def later_arguments(kind: str, args: list) -> dict[str, Any]:
+    """Returns by name what follows the inputs in a call of Keras 3."""
+    names = _LATER.get(kind, ())
+    unnamed = [f"argument {k}" for k in range(len(names) + 1, len(args))]
+    return dict(zip((*names, *unnamed), args[1:], strict=False))
+
 
 def attending_options(call: Any) -> dict[str, bool]:
     """Returns the fields that a call to an attention layer makes true."""

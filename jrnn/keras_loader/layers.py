@@ -206,7 +206,8 @@ def _activation(config: Config) -> ActivationLayer:
 
 def _identity(config: Config) -> Identity:
     config.get("l1", "l2")
-    return Identity(**config.base())
+    passes = config.kind != "Identity" or config.writer.major >= 3
+    return Identity(**config.base(), passes_mask=passes)
 
 
 def _flatten(config: Config) -> Flatten:

@@ -11,6 +11,7 @@ from jrnn.keras_loader.calls import (
     flat,
     histories,
     is_ref,
+    later_arguments,
 )
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.graph_order import Call
@@ -172,16 +173,17 @@ class NodeReader:
     def _call_of_keras3(self, config: Config, layer: Layer, number: int, call: Any) -> Node:
         if not isinstance(call, dict):
             raise config.error(f"{call!r:.80} stands where a call is needed")
-        args = call.get("args")
+        loop = isinstance(layer, Recurrent | Bidirectional)
+        args, kwargs = call.get("args"), call.get("kwargs") or {}
+        known = isinstance(args, list) and isinstance(kwargs, dict)
+        if known and not isinstance(layer, CustomLayer):
+            args, kwargs = args[:1], later_arguments("loop" if loop else config.kind, args) | kwargs
         inputs = [self._tensor(config, value) for value in flat(args)]
-        states, masks = self._keywords(
-            config, call.get("kwargs") or {}, lambda value: self._tensor(config, value)
-        )
+        states, masks = self._keywords(config, kwargs, lambda value: self._tensor(config, value))
         # Keras 3 fills in masks for calls with one argument alone, thus none beside states. What a
         # nested model is given stands before the masks of its inputs, which it sees in any case.
         alone = isinstance(args, list) and len(args) == 1
         alone = alone and (config.kind in NESTED or not (states or masks))
-        loop = isinstance(layer, Recurrent | Bidirectional)
         given = bool(masks) and config.writer.given_mask_leaves
         passes = loop and not alone and not given
         return Node(layer, number, tuple(inputs + states), masks, alone, passes)

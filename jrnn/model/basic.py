@@ -88,11 +88,13 @@ class ActivationLayer(Layer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Identity(Layer):
-    """What changes nothing."""
+    """What changes nothing, but for the mask if it does not pass."""
+
+    passes_mask: bool = True
 
     def call(self, params, inputs, masks, state=None) -> Result:
-        """Returns the input and its mask."""
-        return Result((inputs[0],), (masks[0],))
+        """Returns the input."""
+        return Result((inputs[0],), (masks[0] if self.passes_mask else None,))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

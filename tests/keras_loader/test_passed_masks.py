@@ -53,6 +53,22 @@ def with_given_mask(masked=True):
     return keras.Model([ids, mask], [attended(y), y])
 
 
+def without_keywords():
+    """Masks and states that follow the inputs by position."""
+    x, state = keras.Input((5, 3)), keras.Input((2,))
+    mask = keras.Input((5,), dtype="bool")
+    loop = layers.SimpleRNN(2)
+    calls = [
+        layers.Softmax(axis=1)(x, keras.ops.expand_dims(mask, -1)),
+        layers.GlobalAveragePooling1D()(x, mask),
+        layers.Attention()([x, x], [mask, mask]),
+        loop(x, state, mask),
+        loop(x, None, mask),
+        layers.Bidirectional(layers.SimpleRNN(2))(x, [state, state], mask),
+    ]
+    return keras.Model([x, state, mask], calls)
+
+
 def inputs_of(model):
     numbers = [RNG.standard_normal((3, *x.shape[1:])).astype("float32") for x in model.inputs]
     given = {"int32": IDS, "bool": GIVEN}
@@ -67,6 +83,7 @@ def inputs_of(model):
         lambda: both_directions(None),
         with_given_mask,
         lambda: with_given_mask(masked=False),
+        without_keywords,
     ],
 )
 def test_a_loop_with_states_or_a_given_mask(make, tmp_path):

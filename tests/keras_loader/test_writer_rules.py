@@ -88,6 +88,15 @@ def test_relu_of_tf_before_2_5_drops_the_mask():
     assert [version for version, passed in passes.items() if not passed] == ["2.2.4-tf", "2.4.0"]
 
 
+def test_identity_of_tf_drops_the_mask():
+    x, mask = numbers(2, 3), np.ones((2,), bool)
+    for version, passes in (("2.15.0", False), ("3.0.5", True), ("3.15.1", True)):
+        layer = parse_layer(entry("Identity", name="i"), writer_of(version, "tensorflow"))
+        result = layer.call(None, [x], [mask])
+        assert result.outputs[0] is x
+        assert (result.masks[0] is mask) == passes
+
+
 @pytest.mark.parametrize(
     ("version", "axis"), [("2.2.4-tf", 1), ("2.3.0-tf", 1), ("2.4.0", 0), ("2.15.0", 0)]
 )
