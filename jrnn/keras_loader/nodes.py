@@ -175,8 +175,8 @@ class NodeReader:
             raise config.error(f"{call!r:.80} stands where a call is needed")
         loop = isinstance(layer, Recurrent | Bidirectional)
         args, kwargs = call.get("args"), call.get("kwargs") or {}
-        known = isinstance(args, list) and isinstance(kwargs, dict)
-        if known and not isinstance(layer, CustomLayer):
+        custom = isinstance(layer, CustomLayer)
+        if isinstance(args, list) and isinstance(kwargs, dict) and not custom:
             args, kwargs = args[:1], later_arguments("loop" if loop else config.kind, args) | kwargs
         inputs = [self._tensor(config, value) for value in flat(args)]
         states, masks = self._keywords(config, kwargs, lambda value: self._tensor(config, value))
