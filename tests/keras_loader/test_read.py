@@ -739,6 +739,28 @@ def test_one_object_over_two_shards(tmp_path):
         assert [float(a.read()) for a in file.weights.objects["layers/lstm/cell"]] == [0, 1]
 
 
+def test_shards_of_keras_3_10(tmp_path):
+    """Its map names the first shard of each object alone; here the last shard is not in it."""
+    for source in (DATA / "keras-3.10-jax").glob("sharded*.weights.*"):
+        shutil.copy(source, tmp_path)
+    path = tmp_path / "sharded.weights.json"
+    named = json.loads(path.read_text())["weight_map"]
+    assert list(named.values()) == ["sharded_00000.weights.h5", "sharded_00002.weights.h5"]
+
+    def counts():
+        with open_keras(path) as file:
+            return {key: len(arrays) for key, arrays in file.weights.objects.items()}
+
+    assert counts() == {"layers/lstm/cell": 3, "layers/dense": 2}
+    shutil.copy(tmp_path / "sharded_00000.weights.h5", tmp_path / "sharded_00004.weights.h5")
+    assert counts() == {"layers/lstm/cell": 3, "layers/dense": 2}  # without what was there before
+    (tmp_path / "sharded_00003.weights.h5").unlink()
+    assert counts() == {"layers/lstm/cell": 3, "layers/dense": 1}
+    (tmp_path / "sharded_00001.weights.h5").unlink()
+    with pytest.raises(KerasFileError, match=r"sharded_00001.*No such file"), open_keras(path):
+        pass
+
+
 @pytest.mark.parametrize(
     ("value", "match"),
     [
