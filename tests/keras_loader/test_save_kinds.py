@@ -14,6 +14,7 @@ from keras import layers
 
 import jrnn
 from jrnn.keras_loader.load import load
+from jrnn.keras_loader.same_program import same_program
 from tests.keras_gradients import draw_weights
 from tests.keras_loader import test_multi_head, test_quantized
 from tests.keras_loader.test_save import same_bits
@@ -32,7 +33,8 @@ def goes_through(model: keras.Model, xs: list, folder, formats=FORMATS) -> None:
     for name in formats:
         jrnn.save_keras(folder / name, loaded, params, backend="jax")
         again, same = jrnn.load_keras(folder / name, backend="jax")
-        assert again == loaded
+        # Which of two calls that know nothing of each other comes first is open.
+        assert again == loaded or same_program(loaded, again, params)
         same_bits(same, params)
         theirs = keras.models.load_model(folder / name, compile=False)
         for found, weight in zip(theirs.weights, model.weights, strict=True):
