@@ -172,6 +172,10 @@ class Model(Layer):
             for position, ref in enumerate(node.masks[: len(values)]):
                 if ref is not None:
                     node_masks[position] = _holding(results, ref).outputs[ref.tensor]
+            if isinstance(node.layer, Model):  # it hangs them on the tensors, for later calls, too
+                for value, own, mask in zip(values, own_masks, node_masks, strict=True):
+                    if own is None and mask is not None:
+                        _set_mask(results, value, mask)
             own_training = None if training is None else training.part(number)
             result = self._call(
                 node.layer, params.get(name), values, node_masks, states.get(name), own_training
@@ -179,8 +183,8 @@ class Model(Layer):
             if node.passes_masks:
                 passed = node.layer.passed_masks(own_masks, len(result.outputs))
                 result = result._replace(masks=passed)
-            if result.unmasked:
-                _remove_masks(results, result.unmasked)
+            for tensor in result.unmasked:
+                _set_mask(results, tensor, None)
             results[name, node.number] = result
             if result.state:
                 states[name] = result.state
@@ -237,14 +241,13 @@ class Model(Layer):
         return x
 
 
-def _remove_masks(results: dict[tuple[str, int], Result], tensors: Sequence[Any]) -> None:
-    """Takes the masks off tensors, under whatever name a layer passed them on as they are."""
+def _set_mask(results: dict[tuple[str, int], Result], tensor: Any, mask: Mask) -> None:
+    """Gives a tensor a mask, under whatever name a layer passed it on as it is."""
     for key, held in results.items():
-        masks = [
-            None if any(output is tensor for tensor in tensors) else mask
-            for output, mask in zip(held.outputs, held.masks, strict=True)
-        ]
-        results[key] = held._replace(masks=tuple(masks))
+        if any(output is tensor for output in held.outputs):
+            pairs = zip(held.outputs, held.masks, strict=True)
+            masks = tuple(mask if output is tensor else own for output, own in pairs)
+            results[key] = held._replace(masks=masks)
 
 
 def _holding(results: Mapping[tuple[str, int], Result], ref: Ref) -> Result:

@@ -82,3 +82,14 @@ def test_two_side_by_side(tmp_path):
     for seed, ends in enumerate(([first, second], [second, first])):
         model = keras.Model(x, ends)
         compare(model, seed, tmp_path / "m.keras")
+
+
+def test_a_nested_model_gives_its_inputs_their_masks_back(tmp_path):
+    """One attention took it off, the model has it by keyword, and the next attention meets it."""
+    keras.utils.clear_session()
+    x, *starts = (keras.Input((STEPS, FEATURES)) for _ in range(3))
+    masked = layers.Masking(0.0)(x)
+    first = layers.MultiHeadAttention(2, 3)(masked, masked)
+    inner = keras.Model(starts, layers.Add()(starts))([first, masked])
+    second = layers.MultiHeadAttention(2, 3)(inner, masked)
+    compare(keras.Model(x, second), 3, tmp_path / "m.keras")
