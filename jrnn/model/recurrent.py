@@ -99,7 +99,8 @@ class Recurrent(OneCell):
         elif training is not None:
             cell = self.training_cell()
             key = training.needed_key() if draws(cell) else None
-        x, mask, time_axis = inputs[0], self._steps(masks[0]), 0 if self.time_major else 1
+        x, time_axis = inputs[0], 0 if self.time_major else 1
+        mask = self._fitting(self._steps(masks[0]), x.shape[time_axis], time_axis)
         if len(inputs) > 1:
             state = self._state(params, x, inputs[1:])
         repeats_state = mask is not None and state is not None and self.masked_start == "state"
@@ -147,6 +148,16 @@ class Recurrent(OneCell):
                 "mask the steps before they become images"
             )
         return steps_of(mask)
+
+    def _fitting(self, mask: Mask, steps: int, time_axis: int) -> Mask:
+        """Returns what Keras's unrolled loop reads of a mask that has more steps than its input.
+
+        Such a mask is left where TimeDistributed pools or convolves the steps of its own.
+        """
+        if mask is None or not self.unroll or mask.shape[time_axis] <= steps:
+            return mask
+        more = mask.shape[time_axis] - steps if self.go_backwards else 0
+        return jax.lax.slice_in_dim(mask, more, more + steps, axis=time_axis)
 
     def _state(self, params: Any, x: jax.Array, leaves: Sequence[jax.Array]) -> Any:
         """Returns the cell's state type filled with its leaves in order."""

@@ -69,8 +69,19 @@ def without_keywords():
     return keras.Model([x, state, mask], calls)
 
 
+def longer_than_its_input():
+    """Pooled steps keep the mask that they had before; an unrolled loop reads part of it."""
+    x = keras.Input((2, 5, 3))
+    pooled = layers.TimeDistributed(layers.AveragePooling1D(2))(layers.Masking()(x))
+    loop = layers.SimpleRNN(2, unroll=True)
+    return keras.Model(x, layers.TimeDistributed(layers.Bidirectional(loop))(pooled))
+
+
 def inputs_of(model):
     numbers = [RNG.standard_normal((3, *x.shape[1:])).astype("float32") for x in model.inputs]
+    for x in numbers:
+        if x.ndim == 4:
+            x[1, 0, :2], x[2, 1, 3:] = 0, 0
     given = {"int32": IDS, "bool": GIVEN}
     return [given.get(x.dtype, n) for x, n in zip(model.inputs, numbers, strict=True)]
 
@@ -84,6 +95,7 @@ def inputs_of(model):
         with_given_mask,
         lambda: with_given_mask(masked=False),
         without_keywords,
+        longer_than_its_input,
     ],
 )
 def test_a_loop_with_states_or_a_given_mask(make, tmp_path):
