@@ -25,6 +25,7 @@ NOT_AS_H5 = {
 FORMATS = ("m.keras", "m.h5", "m.weights.h5")
 # What Keras 3 computes otherwise.
 DIFFERENT = {
+    "keras-1.0.8-theano/highway.h5": "Highway",
     "keras-1.2.2-theano/highway.h5": "Highway",
     "keras-1.2.2-theano/maxout_dense.h5": "MaxoutDense",
     "keras-2.0.8/mask_initial_state.h5": "masked_start",
