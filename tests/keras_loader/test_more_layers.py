@@ -52,8 +52,9 @@ def convolution(kind: type, rank: int, **extra: Callable[[Draw], Any]) -> Case:
         if "Depthwise" in kind.__name__ or "Separable" in kind.__name__:  # TensorFlow takes no more
             strides, dilation = (strides[0],) * rank, (dilation[0],) * rank
         paddings = ("valid", "same", "causal") if kind is layers.Conv1D else ("valid", "same")
+        pairs = zip(some_size(draw, rank), dilation, strict=True)
         return kind(
-            kernel_size=some_size(draw, rank),
+            kernel_size=tuple(min(size, 4 - apart) for size, apart in pairs),  # 3 steps at most
             strides=strides,
             dilation_rate=dilation,
             padding=draw.one_of(paddings),
