@@ -10,7 +10,9 @@ from tests.keras_loader.random_loops import draw_recurrent
 
 def to_vector(draw: Choices, x: Any, units: int) -> Any:
     """A path's end as a vector [B, U]."""
-    if None in x.shape[1:]:
+    if None in x.shape[1:] and len(x.shape) == 4:
+        x = layers.GlobalMaxPooling2D()(x)
+    elif None in x.shape[1:]:
         x = draw_recurrent(
             draw, spot_of(x), return_sequences=False, return_state=False, stateful=False
         )(x)
