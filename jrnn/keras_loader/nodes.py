@@ -185,7 +185,7 @@ class NodeReader:
         alone = isinstance(args, list) and len(args) == 1
         alone = alone and (config.kind in NESTED or not (states or masks))
         given = bool(masks) and config.writer.given_mask_leaves
-        passes = loop and not alone and not given
+        passes = (loop or config.kind == "Softmax") and not alone and not given
         return Node(layer, number, tuple(inputs + states), masks, alone, passes)
 
     def _keywords(

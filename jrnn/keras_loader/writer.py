@@ -146,7 +146,7 @@ class Writer:
 
     @property
     def given_mask_leaves(self) -> bool:
-        """Whether a loop's output has the mask it was given by keyword, not its input's own."""
+        """Whether a loop's or a Softmax's output has the mask it was given, not its input's own."""
         return not (3, 0, 0) <= self.version < (3, 11, 0)
 
     @property
