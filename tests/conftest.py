@@ -9,12 +9,13 @@ import jax
 import pytest
 from hypothesis import settings
 
-settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None)
+settings.register_profile("quick", max_examples=10, derandomize=True, deadline=None)
 settings.register_profile("full", max_examples=200, deadline=None, print_blob=True)
 
 
-# Whole models, each compiled once and run once: compiling is nearly all of the time.
-QUICKLY_COMPILED = ("keras_loader", "model")
+# Where XLA's optimizations are left on. Elsewhere a test asks which numbers meet, and to compile
+# what it runs once would be nearly all of its time.
+OPTIMIZED = ("layers", "scan")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,8 +37,8 @@ def _share_compiled(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def compile_quickly(request: pytest.FixtureRequest):
-    """Leaves out XLA's optimizations where a test asks which numbers meet, not how fast."""
-    quickly = request.path.parent.name in QUICKLY_COMPILED
+    """Leaves out XLA's optimizations, except in the folders above."""
+    quickly = request.path.parent.name not in OPTIMIZED
     jax.config.update("jax_disable_most_optimizations", quickly)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

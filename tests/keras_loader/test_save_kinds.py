@@ -150,7 +150,9 @@ def test_quantised_in_mixed_precision(tmp_path):
     assert [weight.dtype for weight in theirs.weights] == [weight.dtype for weight in model.weights]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name", [FORMATS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in FORMATS[1:])]
+)
 def test_quantised_projections_of_attention(name, tmp_path):
     """Keras 3.15 does not keep in its own file that they are quantised; jrnn's says it."""
     keras.utils.clear_session()
@@ -192,6 +194,7 @@ def test_hard_sigmoid_of_keras_2(source, name, tmp_path):
     same_bits(params, loaded.params)
 
 
+@pytest.mark.slow
 def test_hard_sigmoid_everywhere(tmp_path):
     """In gates, states, convolutions and alone, 16-bit too; for batches of several sizes."""
     keras.utils.clear_session()
