@@ -17,6 +17,9 @@ _DEFAULT_GRADIENT_ROWS = 16384  # ... on other backends
 _SHARED_ROWS = 16  # two directions of fewer rows than this run faster one after the other
 _SHARED_WEIGHTS = 2**20  # ... and so do those of kernels that do not fit into a core's cache
 _PRODUCT_WEIGHTS = 2**19  # so many weights make computing products again dearer than keeping them
+_NARROW = (
+    8  # ... and so do more features than this, where the products are no larger than the state
+)
 
 
 def make_plan(
@@ -57,7 +60,10 @@ def make_plan(
         and by_hand in ("auto", "in_loop")  # it puts the gradient's projection into the loop
         and implementation != "hoisted"
         and features <= 16 * rows
-        and (features + units) * gates >= _PRODUCT_WEIGHTS,
+        and (
+            (features + units) * gates >= _PRODUCT_WEIGHTS
+            or (gates == units and features > _NARROW)
+        ),
     )
 
 
