@@ -17,9 +17,7 @@ _DEFAULT_GRADIENT_ROWS = 16384  # ... on other backends
 _SHARED_ROWS = 16  # two directions of fewer rows than this run faster one after the other
 _SHARED_WEIGHTS = 2**20  # ... and so do those of kernels that do not fit into a core's cache
 _PRODUCT_WEIGHTS = 2**19  # so many weights make computing products again dearer than keeping them
-_NARROW = (
-    8  # ... and so do more features than this, where the products are no larger than the state
-)
+_NARROW = 8  # ... and so do more features than this, of a cell with one gate
 
 
 def make_plan(
