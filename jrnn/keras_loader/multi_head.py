@@ -45,7 +45,7 @@ def parse_grouped_query_attention(config: Config) -> MultiHeadAttention:
     window = config.get("sliding_window")
     config.get("flash_attention")
     return MultiHeadAttention(
-        **config.base(),
+        **(config.base() | {"kind": "GroupQueryAttention"}),  # as .h5 files do not call it
         heads=heads,
         key_heads=key_heads,
         key_dim=config.size("head_dim"),

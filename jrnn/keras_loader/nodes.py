@@ -218,7 +218,7 @@ class NodeReader:
             items = flat(call) if isinstance(call, list) else []
             args = [item[:3] if is_ref(item) else item for item in items]
             kwargs = items[0][3] if len(items) == 1 and args != items else {}
-        if not isinstance(kwargs, dict) or not 1 <= len(args) <= 3:
+        if not isinstance(kwargs, dict) or len(args) > 3:
             raise config.error(f"{call!r:.80} stands where a call on query and value is needed")
 
         def read(value: Any) -> Ref:
@@ -238,8 +238,9 @@ class NodeReader:
                 options[ATTENDING_OPTIONS[key]] = True
             else:
                 raise config.error(f"it is called with {key!r:.80} = {value!r:.80}")
-        if "value" not in given:
-            raise config.error("it is called without a value")
+        if not {"query", "value"} <= set(given):
+            raise config.error("it is called without a query or a value")
+        given = {name: given[name] for name in _ATTENDING if name in given}
         unread: tuple[Ref, ...] = ()
         if layer.removes_masks and "query" in masks:
             # It goes by the tensor's own mask, whatever it is given; kept as part of the graph.

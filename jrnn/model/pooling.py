@@ -111,16 +111,19 @@ class AdaptivePooling(Layer):
         """Returns the numbers of ``count`` windows over one axis."""
         size, k = x.shape[axis], np.arange(count)
         starts, ends = k * size // count, -(-(k + 1) * size // count)
-        places = starts[:, None] + np.arange((ends - starts).max())
-        counts = places < ends[:, None]
-        found = jnp.take(x, np.minimum(places, size - 1), axis)  # [..., count, widest, ...]
-        counts = counts.reshape(*counts.shape, *[1] * (x.ndim - axis - 1))
+        # In jnp: a trace then holds no array of the size that a file declares.
+        places = jnp.asarray(starts)[:, None] + jnp.arange((ends - starts).max())
+        counts = places < jnp.asarray(ends)[:, None]
+        found = jnp.take(x, jnp.minimum(places, size - 1), axis)  # [..., count, widest, ...]
+        after = [1] * (x.ndim - axis - 1)
+        counts = counts.reshape(*counts.shape, *after)
         if self.mode == "max":
             found = jnp.where(counts, found, -jnp.inf)
             # Of equal numbers the first gets the gradient, as in Keras.
             first = jnp.argmax(found, axis + 1, keepdims=True)
             return jnp.take_along_axis(found, first, axis + 1).squeeze(axis + 1)
-        return jnp.where(counts, found, 0).sum(axis + 1) / counts.sum(1, dtype=x.dtype)
+        widths = jnp.asarray(ends - starts, x.dtype).reshape(count, *after)
+        return jnp.where(counts, found, 0).sum(axis + 1) / widths
 
 
 def _mean(x: jax.Array, axes: tuple[int, ...], mask: Mask) -> jax.Array:

@@ -186,6 +186,19 @@ def test_a_bomb_costs_next_to_nothing(tmp_path):
     assert [size for _, size, _ in costs[-2:]] == [2**26, 2**26]
 
 
+def test_steps_that_are_declared_alone_cost_nothing(tmp_path):
+    """Windows over an axis are worked out when the model runs, not when it is read."""
+    config = dense(2, 3)
+    pooling = {"name": "p", "output_size": [5], "batch_input_shape": [None, 2**26, 2]}
+    config["config"]["layers"].insert(0, {"class_name": "AdaptiveMaxPooling1D", "config": pooling})
+    path = write_zip(
+        tmp_path / "a.keras", json.dumps(config), kernel("0", data=np.ones((2, 3), "f4"))
+    )
+    ((peak, _, said),) = measured(path)
+    assert not said
+    assert peak < ALLOWED
+
+
 def test_the_reader_in_another_process_is_bounded_too(tmp_path):
     noise = np.random.default_rng(0).integers(0, 4, (4_096, 4_096)).astype(np.float32)
     sound = write_zip(

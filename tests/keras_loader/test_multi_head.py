@@ -8,6 +8,7 @@ pytest.importorskip("keras", minversion="3.0")
 import keras
 from keras import layers
 
+import jrnn
 from tests.keras_gradients import assert_same, draw_weights
 from tests.keras_models import Draw
 
@@ -123,6 +124,20 @@ def test_a_shared_layer_called_in_two_ways(tmp_path):
     rng = np.random.default_rng(4)
     inputs = [rng.standard_normal((BATCH, *a.shape[1:])).astype("f4") for a in (x, y)]
     assert_same(model, inputs, tmp_path)
+
+
+@pytest.mark.parametrize("kind", [layers.MultiHeadAttention, layers.GroupQueryAttention])
+def test_all_by_keyword(kind, tmp_path):
+    keras.utils.clear_session()
+    draw = Draw(1)
+    (x, query), (z, value) = (masked_input(draw, n, 3) for n in (STEPS, OTHER_STEPS))
+    sizes = (3, 4, 2) if kind is layers.GroupQueryAttention else (2, 3)
+    y = kind(*sizes)(value=value, query=query, use_causal_mask=True)
+    model = keras.Model([x, z], layers.LSTM(3)(y))
+    draw_weights(model, 2)
+    assert_same(model, draw_inputs(model, draw), tmp_path)
+    loaded = [jrnn.load_keras(tmp_path / name, backend="jax")[0] for name in ("m.keras", "m.h5")]
+    assert loaded[0].layers == loaded[1].layers
 
 
 def test_a_transformer_block_between_loops(tmp_path):
