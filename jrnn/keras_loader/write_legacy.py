@@ -13,6 +13,7 @@ from jrnn.model.basic import TimeDistributed
 from jrnn.model.custom import is_custom
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
+from jrnn.model.multi_head import MultiHeadAttention
 from jrnn.model.operation import Operation
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.spectral import SpectralNormalization
@@ -25,7 +26,7 @@ class _Named(NamedTuple):
     path: str
     array: np.ndarray
     owner: int
-    is_statistic: bool
+    is_frozen: bool
 
 
 def to_layers(model: Model, params: Mapping[str, Any]) -> dict[str, list[tuple[str, np.ndarray]]]:
@@ -54,12 +55,13 @@ def check_arrays(model: Model, params: Mapping[str, Any]) -> None:
 def _to_list(layer: Layer, params: Any) -> list[_Named]:
     """Returns the arrays as a Keras 3 that has just made the model from its config has them.
 
-    There only statistics are known to be frozen. What a model held when it was saved is told by
-    ``_owners``; where the two orders differ, Keras gives arrays to the wrong layers.
+    There statistics are frozen, and the arrays of layers that are made so and hold them themselves.
+    What a model held when it was saved is told by ``_owners``; where the two orders differ, Keras
+    gives arrays to the wrong layers.
     """
     found = list(_walk(layer, params, layer.name))
     if layer.trainable:
-        found.sort(key=lambda named: named.is_statistic)
+        found.sort(key=lambda named: named.is_frozen)
     if any(named.array.dtype.name == "bfloat16" for named in found):
         raise ValueError(
             f"layer {layer.name!r} ({layer.kind}): Keras 3 cannot read bfloat16 from a .h5 file; "
@@ -68,7 +70,7 @@ def _to_list(layer: Layer, params: Any) -> list[_Named]:
     inner = layer
     while isinstance(inner, TimeDistributed):
         inner = inner.layer
-    if isinstance(inner, Model | StackedRecurrent):
+    if isinstance(inner, Bidirectional | Model | StackedRecurrent):
         trained, frozen = _owners(inner)
         if [named.owner for named in found] != trained + frozen:
             raise ValueError(
@@ -85,7 +87,7 @@ def _walk(layer: Layer, params: Any, path: str) -> Iterator[_Named]:
         ways = {"forward": (layer.forward, params[0]), "backward": (layer.backward, params[1])}
         for way, (one, own) in ways.items():
             inside = f"{path}/{way}_{one.name.removeprefix(way + '_')}"
-            yield from (named._replace(owner=id(layer)) for named in _walk(one, own, inside))
+            yield from _walk(one, own, inside)
     elif isinstance(layer, TimeDistributed):
         yield from _walk(layer.layer, params, f"{path}/{layer.layer.name}")
     elif isinstance(layer, Model):
@@ -108,8 +110,10 @@ def _walk(layer: Layer, params: Any, path: str) -> Iterator[_Named]:
         inside = f"{path}/cell" if isinstance(layer, Recurrent) else path
         arrays = own_arrays(layer, params)
         frozen = _frozen(layer, arrays)
+        # The layers inside an attention are made anew, and trained.
+        made_so = not layer.trainable and not isinstance(layer, MultiHeadAttention)
         for name in _in_order(arrays, frozen):
-            yield _Named(f"{inside}/{name}", arrays[name], id(layer), name in frozen)
+            yield _Named(f"{inside}/{name}", arrays[name], id(layer), made_so or name in frozen)
 
 
 def _frozen(layer: Layer, arrays: Mapping[str, Any]) -> set[str]:
@@ -133,6 +137,8 @@ def _owners(layer: Layer) -> tuple[list[int], list[int]]:
         parts = [_owners(inner) for inner in inside]
     elif isinstance(layer, TimeDistributed):
         parts = [_owners(layer.layer)]
+    elif isinstance(layer, Bidirectional):
+        parts = [_owners(layer.forward), _owners(layer.backward)]
     else:
         statistics = frozen_arrays(layer)
         parts = [([id(layer)] * (_count(layer) - statistics), [id(layer)] * statistics)]
@@ -142,9 +148,5 @@ def _owners(layer: Layer) -> tuple[list[int], list[int]]:
 
 
 def _count(layer: Layer) -> int:
-    """Returns how many arrays a layer has, one of two directions those of both."""
-    if isinstance(layer, Bidirectional):
-        return _count(layer.forward) + _count(layer.backward)
-    if isinstance(layer, StackedRecurrent):
-        return sum(map(_count, layer.cells))
+    """Returns how many arrays a layer has that holds no others."""
     return len(places(layer)) if is_custom(layer) else len(expected_arrays(layer)[1])

@@ -19,6 +19,9 @@ from tests.keras_gradients import FORMATS, draw_weights
 STEPS, FEATURES = 5, 4
 
 
+WRAPPERS = layers.Bidirectional, layers.RNN
+
+
 def over_cell(cell):
     return layers.RNN(cell, return_sequences=True)
 
@@ -145,6 +148,31 @@ def test_saved_again(tmp_path, is_made_so):
     assert len(again.trainable_variables) == len(model.trainable_variables)
     for weight, expected in zip(again.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("make", [frozen_cell_of_two_directions, frozen_cell_of_a_stack])
+def test_saved_again_for_keras_to_read_by_order(tmp_path, make, nested):
+    """In a .h5 file, which Keras reads in the order of what is trained and what is not."""
+    model = model_with(make, is_made_so=False)
+    if not nested:
+        part = next(one for one in model.layers[0].layers if isinstance(one, WRAPPERS))
+        model = keras.Sequential([keras.Input((STEPS, FEATURES)), part])
+    model.save(tmp_path / "m.keras")
+    loaded, params = jrnn.load_keras(tmp_path / "m.keras", backend="jax")
+    jrnn.save_keras(tmp_path / "again.h5", loaded, params, backend="jax")
+    again = keras.saving.load_model(tmp_path / "again.h5", compile=False)
+    for weight, expected in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_what_keras_would_read_in_another_order_is_refused(tmp_path):
+    """The layers inside an attention do not know from its config that they are frozen."""
+    model = model_with(frozen_attention, is_made_so=False)
+    model.save(tmp_path / "m.keras")
+    loaded, params = jrnn.load_keras(tmp_path / "m.keras", backend="jax")
+    with pytest.raises(ValueError, match="some arrays in it are frozen"):
+        jrnn.save_keras(tmp_path / "again.h5", loaded, params, backend="jax")
 
 
 def loop_over(**frozen):

@@ -13,12 +13,8 @@ from jrnn.keras_loader.load import load
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = json.loads((DATA / "manifest.json").read_text())
-# What Keras 3 does not read from a .h5 file, or only in another order than it wrote.
+# What Keras 3 does not read from a .h5 file.
 NOT_AS_H5 = {
-    "keras-1.2.2-theano/nested_frozen.h5": "frozen",
-    "keras-2.2.4/frozen_nested_order.h5": "frozen",
-    "keras-3.6-jax/nested2_frozen_mid.h5": "frozen",
-    "keras-3.6-jax/nested2_frozen_mid.keras": "frozen",
     "keras-3.15-jax/dtype_bfloat16.h5": "bfloat16",
     "keras-3.15-jax/dtype_bfloat16.keras": "bfloat16",
 }
