@@ -10,6 +10,9 @@ ATTENDING_OPTIONS = {"use_causal_mask": "causal", "return_attention_scores": "re
 _LATER = {
     "AdditiveAttention": ("mask",),
     "Attention": ("mask",),
+    **dict.fromkeys(
+        ("BatchNormalization", "Functional", "Sequential", "TimeDistributed"), ("training", "mask")
+    ),
     "GlobalAveragePooling1D": ("mask",),
     "Softmax": ("mask",),
     "loop": ("initial_state", "mask"),

@@ -16,7 +16,10 @@ from jrnn.keras_loader.calls import (
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.graph_order import Call
 from jrnn.keras_loader.operations import operation
+from jrnn.model.activation import Softmax
 from jrnn.model.attention import Attention
+from jrnn.model.basic import TimeDistributed
+from jrnn.model.batch_normalization import BatchNormalization
 from jrnn.model.custom import CustomLayer
 from jrnn.model.graph import Node, Ref
 from jrnn.model.layer import Layer
@@ -30,6 +33,9 @@ NESTED = ("Functional", "Model", "Sequential")
 # What MultiHeadAttention is called on: tensors in this order or by name, and masks.
 _ATTENDING = ("query", "value", "key", "attention_mask")
 _ATTENDING_MASKS = ("query_mask", "value_mask", "key_mask")
+
+# Beside loops, what passes its inputs' own masks on where it is given others, but not by keyword.
+_PASS_THEIR_OWN = (Attention, BatchNormalization, Softmax, TimeDistributed)
 
 
 class NodeReader:
@@ -176,6 +182,7 @@ class NodeReader:
         loop = isinstance(layer, Recurrent | Bidirectional)
         args, kwargs = call.get("args"), call.get("kwargs") or {}
         custom = isinstance(layer, CustomLayer)
+        by_keyword = isinstance(kwargs, dict) and "mask" in kwargs
         if isinstance(args, list) and isinstance(kwargs, dict) and not custom:
             args, kwargs = args[:1], later_arguments("loop" if loop else config.kind, args) | kwargs
         inputs = [self._tensor(config, value) for value in flat(args)]
@@ -184,8 +191,9 @@ class NodeReader:
         # nested model is given stands before the masks of its inputs, which it sees in any case.
         alone = isinstance(args, list) and len(args) == 1
         alone = alone and (config.kind in NESTED or not (states or masks))
-        given = bool(masks) and config.writer.given_mask_leaves
-        passes = (loop or config.kind == "Softmax") and not alone and not given
+        given = bool(masks) and by_keyword and config.writer.given_mask_leaves
+        passing = loop or (bool(masks) and isinstance(layer, _PASS_THEIR_OWN))
+        passes = passing and not alone and not given
         return Node(layer, number, tuple(inputs + states), masks, alone, passes)
 
     def _keywords(
@@ -247,7 +255,10 @@ class NodeReader:
             unread = (masks.pop("query"),)
         called = dataclasses.replace(layer, arguments=tuple(given), **options)
         own = tuple(masks.get(name) for name in given)
-        return Node(called, number, tuple(given.values()), own + unread)
+        # In Keras 3 the query's own mask passes, whatever it is given.
+        passes = isinstance(call, dict) and "query" in masks
+        inputs = tuple(given.values())
+        return Node(called, number, inputs, own + unread, passes_masks=passes)
 
     def _tensor(self, config: Config, value: Any) -> Ref:
         if not isinstance(value, dict) or value.get("class_name") != "__keras_tensor__":

@@ -14,6 +14,7 @@ from jrnn.keras_loader.write_recurrent import grouped_states, recurrent_options
 from jrnn.keras_loader.write_training import penalty_options
 from jrnn.model.attention import Attention
 from jrnn.model.basic import Embedding, TimeDistributed
+from jrnn.model.batch_normalization import BatchNormalization
 from jrnn.model.custom import CustomLayer, Lambda
 from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.layer import Layer
@@ -163,7 +164,14 @@ def _call(node: Node) -> Entry:
         tensors, masks = tensors[:1], masks[:1]
     args = _arguments(node, tensors)
     if any(mask is not None for mask in masks):
-        kwargs["mask"] = masks if args[0] is tensors else masks[0]
+        given = masks if args[0] is tensors else masks[0]
+        if node.passes_masks:  # Keras passes a mask on if it is given by keyword, and only then
+            before = isinstance(
+                layer, Recurrent | Bidirectional | BatchNormalization | TimeDistributed
+            )
+            args = [*args, *([kwargs.pop("initial_state", None)] if before else []), given]
+        else:
+            kwargs["mask"] = given
     if isinstance(layer, Attention):
         kwargs |= _options_of_call(layer)
     return {"args": args, "kwargs": kwargs}

@@ -93,7 +93,7 @@ class Layer:
 
     def passed_masks(self, masks: Sequence[Mask], count: int) -> tuple[Mask, ...]:
         """Returns what becomes of the inputs' masks at ``count`` outputs, whatever is computed."""
-        return tuple(masks[:1]) * count
+        return (masks[0], *[None] * (count - 1))
 
     def run(
         self,

@@ -69,12 +69,35 @@ def without_keywords():
     return keras.Model([x, state, mask], calls)
 
 
+def what_passes_without_keywords(masked, statistics=False):
+    """A mask passes on if it is given by keyword as ``mask``; else the input's own does."""
+    ids, x = tokens()
+    x = x if masked else x + 0.0
+    mask = keras.Input((5,), dtype="bool")
+    calls = [
+        layers.Softmax(axis=1)(x, keras.ops.expand_dims(mask, -1)),
+        layers.Attention()([x, x], [mask, mask]),
+        layers.TimeDistributed(layers.Dense(2))(x, None, mask),
+        layers.GRU(2, return_sequences=True)(x, None, mask),
+        layers.GroupQueryAttention(2, 2, 1)(x, x, query_mask=mask, value_mask=mask),
+        *([layers.BatchNormalization()(x, None, mask)] if statistics else []),
+    ]
+    return keras.Model([ids, mask], [attended(y) for y in calls])
+
+
 def longer_than_its_input():
     """Pooled steps keep the mask that they had before; an unrolled loop reads part of it."""
     x = keras.Input((2, 5, 3))
     pooled = layers.TimeDistributed(layers.AveragePooling1D(2))(layers.Masking()(x))
     loop = layers.SimpleRNN(2, unroll=True)
     return keras.Model(x, layers.TimeDistributed(layers.Bidirectional(loop))(pooled))
+
+
+def draw(model):
+    draw_weights(model, 4)
+    for weight in model.weights:
+        if "variance" in weight.path:
+            weight.assign(abs(weight) + 0.5)
 
 
 def inputs_of(model):
@@ -95,6 +118,8 @@ def inputs_of(model):
         with_given_mask,
         lambda: with_given_mask(masked=False),
         without_keywords,
+        lambda: what_passes_without_keywords(masked=True),
+        lambda: what_passes_without_keywords(masked=False),
         longer_than_its_input,
     ],
 )
@@ -103,6 +128,22 @@ def test_a_loop_with_states_or_a_given_mask(make, tmp_path):
     model = make()
     draw_weights(model, 4)
     assert_same(model, inputs_of(model), tmp_path, formats=("m.keras",))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_saved_again_it_passes_on_the_same(masked, tmp_path):
+    keras.utils.clear_session()
+    model = what_passes_without_keywords(masked, statistics=True)
+    draw(model)
+    model.save(tmp_path / "m.keras")
+    loaded, params = jrnn.load_keras(tmp_path / "m.keras", backend="jax")
+    jrnn.save_keras(tmp_path / "again.keras", loaded, params, backend="jax")
+    again = keras.saving.load_model(tmp_path / "again.keras")
+    inputs = inputs_of(model)
+    found = [again(inputs), loaded.apply(params, *inputs), model(inputs)]
+    for saved, ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(saved, theirs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def save_as_of_3_10(model, folder, unmasked=()):
