@@ -122,10 +122,10 @@ def load(
             "config is a Model, which was read with a backend and custom_objects; give neither"
         )
     custom = checked(custom_objects)
+    kinds = str | bytes | os.PathLike
+    allowed = {"path": kinds, "config": kinds | Model | None, "weights": kinds | None}
     for name, given in (("path", path), ("config", config), ("weights", weights)):
-        if not isinstance(given, str | bytes | os.PathLike | Model | None) or (
-            isinstance(given, Model) and name != "config"
-        ):
+        if not isinstance(given, allowed[name]):
             raise ValueError(f"{name} is a {type(given).__name__}, but a file's path is needed")
     if config is not None and weights is not None:
         raise ValueError("config and weights are both given; give the third file as the first")

@@ -44,8 +44,9 @@ def parse_grouped_query_attention(config: Config) -> MultiHeadAttention:
         raise config.error(f"{heads} heads cannot share the keys of {key_heads}")
     window = config.get("sliding_window")
     config.get("flash_attention")
+    base: dict[str, Any] = {**config.base(), "kind": "GroupQueryAttention"}  # not so in .h5 files
     return MultiHeadAttention(
-        **(config.base() | {"kind": "GroupQueryAttention"}),  # as .h5 files do not call it
+        **base,
         heads=heads,
         key_heads=key_heads,
         key_dim=config.size("head_dim"),

@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+from jax.core import Tracer
+
 from jrnn.keras_loader.arrays import has_arrays
 from jrnn.keras_loader.build import check_together
 from jrnn.keras_loader.classes import is_chain
@@ -75,6 +78,20 @@ def save_keras(
 
     Source: ``keras.Model.save``, ``keras.Model.save_weights``.
     """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise ValueError(
+            f"save_keras: path is a {type(path).__name__}, but a file's path is needed"
+        )
+    if not isinstance(model, Model):
+        raise ValueError(
+            f"save_keras: model is a {type(model).__name__}, but a Model is needed, as load_keras "
+            "returns it"
+        )
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+        raise ValueError(
+            "save_keras: params are being traced (jax.jit, grad or vmap) and have no numbers; call "
+            "it outside"
+        )
     name = os.fsdecode(os.fspath(path))
     suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
     if suffix is None:

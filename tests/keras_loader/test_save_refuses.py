@@ -201,6 +201,16 @@ def test_names_and_places(tmp_path):
     for name, says in (("m.pt", "ending"), ("none/m.keras", "cannot be written")):
         with pytest.raises(ValueError, match=says):
             jrnn.save_keras(tmp_path / name, model, params)
+    for arguments, says in (
+        ((None, model, params), "path is a NoneType"),
+        ((tmp_path / "m.keras", params, model), "model is a dict"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            jrnn.save_keras(*arguments)
+    with pytest.raises(ValueError, match="being traced"):
+        jax.jit(lambda params: jrnn.save_keras(tmp_path / "m.keras", model, params))(params)
+    with pytest.raises(ValueError, match="path is a NoneType"):
+        jrnn.load_keras(None)  # pyright: ignore[reportArgumentType]
     (tmp_path / "folder.h5").mkdir()
     with pytest.raises(ValueError, match="folder"):
         jrnn.save_keras(tmp_path / "folder.h5", model, params)
