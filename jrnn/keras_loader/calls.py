@@ -19,6 +19,13 @@ _LATER = {
 }
 
 
+def with_inputs_first(args: list, kwargs: dict) -> tuple[list, dict]:
+    """Returns a call of Keras 3 with its inputs in the first place, where it has them by name."""
+    names = [] if args else [name for name in ("inputs", "sequences") if name in kwargs]
+    rest = {name: value for name, value in kwargs.items() if name not in names}
+    return args or [kwargs[name] for name in names], rest
+
+
 def later_arguments(kind: str, args: list) -> dict[str, Any]:
     """Returns by name what follows the inputs in a call of Keras 3."""
     names = _LATER.get(kind, ())

@@ -12,6 +12,7 @@ from jrnn.keras_loader.calls import (
     histories,
     is_ref,
     later_arguments,
+    with_inputs_first,
 )
 from jrnn.keras_loader.config import Config
 from jrnn.keras_loader.graph_order import Call
@@ -184,6 +185,7 @@ class NodeReader:
         custom = isinstance(layer, CustomLayer)
         by_keyword = isinstance(kwargs, dict) and "mask" in kwargs
         if isinstance(args, list) and isinstance(kwargs, dict) and not custom:
+            args, kwargs = with_inputs_first(args, kwargs)
             args, kwargs = args[:1], later_arguments("loop" if loop else config.kind, args) | kwargs
         inputs = [self._tensor(config, value) for value in flat(args)]
         states, masks = self._keywords(config, kwargs, lambda value: self._tensor(config, value))

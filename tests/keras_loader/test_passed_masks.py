@@ -69,6 +69,13 @@ def without_keywords():
     return keras.Model([x, state, mask], calls)
 
 
+def inputs_by_keyword():
+    ids = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(4, 3, mask_zero=True)(inputs=ids)
+    y = layers.GRU(3, return_sequences=True)(sequences=x)
+    return keras.Model(ids, [layers.Dense(2)(inputs=y), layers.Attention()(inputs=[x, y])])
+
+
 def what_passes_without_keywords(masked, statistics=False):
     """A mask passes on if it is given by keyword as ``mask``; else the input's own does."""
     ids, x = tokens()
@@ -118,6 +125,7 @@ def inputs_of(model):
         with_given_mask,
         lambda: with_given_mask(masked=False),
         without_keywords,
+        inputs_by_keyword,
         lambda: what_passes_without_keywords(masked=True),
         lambda: what_passes_without_keywords(masked=False),
         longer_than_its_input,
