@@ -32,6 +32,7 @@ TOLERANCE = 1e-5
 SIXTEEN_BITS = {"bfloat16": 0.1, "float16": 0.02}
 ILL_CONDITIONED = 1e-3  # of float32's outputs, where float64's are to 1e-5
 FLOOR = 1e-9  # of the largest gradient: smaller ones are zero but for rounding, in float64
+NOISE = 1e-6  # smaller numbers are compared by it: what cancels out is rounding alone
 SCALES = (1.0, 0.5, 0.2, 0.05)
 LARGEST = 1e3
 
@@ -230,5 +231,5 @@ def _error(a: Any, b: Any, floor: float = 0.0) -> float:
     if not b.size:
         return 0.0
     a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
-    largest = max(float(np.abs(b).max()), floor, 1e-30)
+    largest = max(float(np.abs(b).max()), floor, NOISE)
     return float(np.abs(a - b).max()) / largest
