@@ -23,7 +23,15 @@ CELLS = {
     "lstm-peephole": LSTMCell(peephole=True),
     "lstm-projection": LSTMCell(projection=P),
     "lstm-clip": LSTMCell(cell_clip=0.2),
-    "lstm-all": LSTMCell(peephole=True, projection=P, cell_clip=0.3, use_bias=False),
+    "lstm-outer_softsign": LSTMCell(output_activation="softsign"),
+    "lstm-all": LSTMCell(
+        peephole=True,
+        projection=P,
+        cell_clip=0.3,
+        use_bias=False,
+        output_activation="elu",
+        projection_clip=0.1,
+    ),
     "stacked": StackedCell([GRUCell(), LSTMCell(peephole=True, projection=P), SimpleRNNCell()]),
 }
 PLAIN = [CELLS[name] for name in ("simple_rnn", "gru", "gru-reset_before", "lstm")]

@@ -72,9 +72,11 @@ def lstm_step(cell, p, state, x):
     if cell.cell_clip is not None:
         c = np.minimum(np.maximum(c, -cell.cell_clip), cell.cell_clip)
     o = outer(packed(3) + peephole[2] * c)
-    h = o * inner(c)
+    h = o * ACTIVATIONS[cell.output_activation or cell.activation](c)
     if p.projection is not None:
         h = p.projection.T @ h
+    if cell.projection_clip is not None:
+        h = np.minimum(np.maximum(h, -cell.projection_clip), cell.projection_clip)
     return (h, c), h
 
 

@@ -38,6 +38,14 @@ class GRUState(NamedTuple):
     hidden: jax.Array  # [..., U]
 
 
+class GRUGates(NamedTuple):
+    """What one step of a GRU computes on the way, each [..., U], after its activation."""
+
+    update: jax.Array
+    reset: jax.Array
+    candidate: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class GRUCell(Cell):
     """The gated recurrent unit.
@@ -134,25 +142,43 @@ class GRUCell(Cell):
         hidden = recurrence(params, state.hidden, z, dropout)
         return GRUState(hidden), hidden
 
+    def gate_values(self, params: GRUParams, state: GRUState, z: tuple[jax.Array, ...]) -> GRUGates:
+        """Returns what ``step`` computes on the way: the gates and the candidate [..., U]."""
+        activation, gate = self._activations()
+        if self.reset_after:
+            update, reset, candidate, inner = self._pre_after(params, state.hidden, z, ())
+            reset = gate(reset)
+            return GRUGates(gate(update), reset, activation(candidate + reset * inner))
+        update, reset, kernel = self._pre_before(params, state.hidden, z, ())
+        reset = gate(reset)
+        return GRUGates(gate(update), reset, activation(z[2] + (reset * state.hidden) @ kernel))
+
     def _reset_after(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
+        pre = self._pre_after(params, hidden, z, dropout)
+        return gru_after(*self._activations(), *pre, hidden)
+
+    def _reset_before(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
+        update, reset, kernel = self._pre_before(params, hidden, z, dropout)
+        activation, gate = self._activations()
+        update, kept = gru_before(gate, update, reset, hidden)
+        candidate = activation(z[2] + masked_product(kept, kernel, dropout[-1:]))
+        return update * hidden + (1 - update) * candidate
+
+    def _pre_after(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks):
+        """Returns the pre-activations of z and r, and the candidate's two parts."""
         inner = masked_product(hidden, params.recurrent_kernel, dropout)
         if params.bias is not None:
             inner = inner + params.bias[1]
         inner_update, inner_reset, inner_candidate = jnp.split(inner, 3, axis=-1)
-        update, reset, candidate = z[0] + inner_update, z[1] + inner_reset, z[2]
-        activation, gate = self._activations()
-        return gru_after(activation, gate, update, reset, candidate, inner_candidate, hidden)
+        return z[0] + inner_update, z[1] + inner_reset, z[2], inner_candidate
 
-    def _reset_before(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
+    def _pre_before(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks):
+        """Returns the pre-activations of z and r, and the candidate's recurrent kernel."""
         split = 2 * params.recurrent_kernel.shape[0]
         gate_kernel, candidate_kernel = jnp.split(params.recurrent_kernel, [split], axis=-1)
         gates = masked_product(hidden, gate_kernel, dropout[:2])
         update, reset = jnp.split(gates, 2, axis=-1)
-        update, reset = z[0] + update, z[1] + reset
-        activation, gate = self._activations()
-        update, kept = gru_before(gate, update, reset, hidden)
-        candidate = activation(z[2] + masked_product(kept, candidate_kernel, dropout[-1:]))
-        return update * hidden + (1 - update) * candidate
+        return z[0] + update, z[1] + reset, candidate_kernel
 
     def _activations(self) -> tuple[Activation, Activation]:
         return activations.get(self.activation), activations.get(self.recurrent_activation)

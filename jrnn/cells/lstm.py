@@ -44,6 +44,16 @@ class LSTMState(NamedTuple):
     cell: jax.Array  # [..., U]
 
 
+class LSTMGates(NamedTuple):
+    """What one step of an LSTM computes on the way, each [..., U], after its activation."""
+
+    input: jax.Array
+    forget: jax.Array
+    candidate: jax.Array
+    output: jax.Array
+    cell: jax.Array  # the next cell
+
+
 @dataclasses.dataclass(frozen=True)
 class LSTMCell(Cell):
     """Long short-term memory.
@@ -54,20 +64,21 @@ class LSTMCell(Cell):
         i, f = a(i + peephole[0] * c), a(f + peephole[1] * c)
         c' = clip(f * c + i * activation(g), -cell_clip, cell_clip)
         o  = a(o + peephole[2] * c')
-        h' = (o * activation(c')) @ projection
+        h' = clip((o * output_activation(c')) @ projection, -projection_clip, projection_clip)
 
-    where the peephole terms, the clip and the projection stand only if asked for. The output
+    where the peephole terms, the clips and the projection stand only if asked for. The output
     is ``h'``.
 
     Args:
-        activation: Of the candidate and of the cell: a function or a name known to
-            ``jrnn.activations.get``.
+        activation: Of the candidate: a function or a name known to ``jrnn.activations.get``.
         recurrent_activation: Of the three gates.
         use_bias: Whether the parameters hold a bias.
         unit_forget_bias: Whether ``init`` sets the forget gate's bias to one.
         peephole: Whether the gates see the cell through diagonal weights.
         projection: Size ``P`` of the projected output, or None for no projection.
         cell_clip: Bound on the cell's absolute value, or None.
+        output_activation: Of the next cell, on its way to the output; None for ``activation``.
+        projection_clip: Bound on the projected output's absolute value, or None.
         kernel_initializer: A function or name known to ``jrnn.initializers.get``; also draws
             the projection.
         recurrent_initializer: Likewise, for the recurrent kernel.
@@ -87,6 +98,8 @@ class LSTMCell(Cell):
     peephole: bool = False
     projection: int | None = None
     cell_clip: float | None = None
+    output_activation: Activation | str | None = None
+    projection_clip: float | None = None
     kernel_initializer: Initializer | str = "glorot_uniform"
     recurrent_initializer: Initializer | str = "orthogonal"
     bias_initializer: Initializer | str = "zeros"
@@ -102,10 +115,15 @@ class LSTMCell(Cell):
             initializers.get(draw)
         activations.get(self.activation)
         activations.get(self.recurrent_activation)
+        activations.get(self.output_activation)
         if self.projection is not None:
             check_sizes("LSTMCell", projection=self.projection)
-        if self.cell_clip is not None and not self.cell_clip > 0:
-            raise ValueError(f"LSTMCell: cell_clip is {self.cell_clip}, but it must be above 0")
+        elif self.projection_clip is not None:
+            raise ValueError("LSTMCell: projection_clip needs a projection; use cell_clip or None")
+        for name in ("cell_clip", "projection_clip"):
+            bound = getattr(self, name)
+            if bound is not None and not bound > 0:
+                raise ValueError(f"LSTMCell: {name} is {bound}, but it must be above 0")
 
     def init(
         self, key: jax.Array, features: int, units: int, dtype: DTypeLike = jnp.float32
@@ -155,31 +173,48 @@ class LSTMCell(Cell):
     ) -> tuple[LSTMState, jax.Array]:
         """Returns the next state and the output [..., U or P]."""
         pre = z + masked_product(state.hidden, params.recurrent_kernel, dropout)
-        activation = activations.get(self.activation)
-        recurrent_activation = activations.get(self.recurrent_activation)
-        if self._is_standard(activation, recurrent_activation):
+        if self._is_standard():
             hidden, cell = lstm_gates(pre, state.cell)
         else:
-            hidden, cell = self._gates(params, pre, state.cell, activation, recurrent_activation)
+            *_, output, cell = self._gates(params, pre, state.cell)
+            hidden = output * self._output_activation()(cell)
         if params.projection is not None:
-            hidden = hidden @ params.projection
+            hidden = _clipped(hidden @ params.projection, self.projection_clip)
         return LSTMState(hidden, cell), hidden
 
-    def _is_standard(self, activation: Activation, recurrent_activation: Activation) -> bool:
-        standard = activation is activations.tanh and recurrent_activation is activations.sigmoid
-        return standard and not self.peephole and self.cell_clip is None
+    def gate_values(self, params: LSTMParams, state: LSTMState, z: jax.Array) -> LSTMGates:
+        """Returns what ``step`` computes on the way: the gates and the next cell [..., U]."""
+        return self._gates(params, z + state.hidden @ params.recurrent_kernel, state.cell)
 
-    def _gates(self, params, pre, old_cell, activation, recurrent_activation):
+    def _gates(self, params: LSTMParams, pre: jax.Array, old_cell: jax.Array) -> LSTMGates:
+        gate = activations.get(self.recurrent_activation)
         i, f, g, o = jnp.split(pre, 4, axis=-1)
         if params.peephole is not None:
             i = i + params.peephole[0] * old_cell
             f = f + params.peephole[1] * old_cell
-        cell = recurrent_activation(f) * old_cell + recurrent_activation(i) * activation(g)
-        if self.cell_clip is not None:
-            cell = jnp.clip(cell, -self.cell_clip, self.cell_clip)
+        i, f, g = gate(i), gate(f), activations.get(self.activation)(g)
+        cell = _clipped(f * old_cell + i * g, self.cell_clip)
         if params.peephole is not None:
             o = o + params.peephole[2] * cell
-        return recurrent_activation(o) * activation(cell), cell
+        return LSTMGates(i, f, g, gate(o), cell)
+
+    def _output_activation(self) -> Activation:
+        chosen = self.activation if self.output_activation is None else self.output_activation
+        return activations.get(chosen)
+
+    def _is_standard(self) -> bool:
+        activation = activations.get(self.activation)
+        return (
+            activation is activations.tanh
+            and self._output_activation() is activations.tanh
+            and activations.get(self.recurrent_activation) is activations.sigmoid
+            and not self.peephole
+            and self.cell_clip is None
+        )
+
+
+def _clipped(x: jax.Array, bound: float | None) -> jax.Array:
+    return x if bound is None else jnp.clip(x, -bound, bound)
 
 
 def _check_optional(name: str, array, wanted, expected: tuple[int, ...]) -> None:

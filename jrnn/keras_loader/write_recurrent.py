@@ -17,7 +17,7 @@ from jrnn.model.stacked import StackedRecurrent
 
 Options = dict[str, Any]
 _LOOP = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
-_ONLY_IN_JRNN = ("peephole", "projection", "cell_clip")
+_ONLY_IN_JRNN = ("peephole", "projection", "cell_clip", "output_activation")
 
 
 def recurrent_options(layer: Recurrent, params: Any) -> Options:

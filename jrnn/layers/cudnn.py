@@ -203,7 +203,7 @@ def _check_cell(cell: Any) -> None:
         raise _error(f"cell.recurrent_activation is {cell.recurrent_activation!r}", "'sigmoid'")
     if cell.peephole:
         raise _error("cell.peephole is True", "peephole=False")
-    for name in ("projection", "cell_clip"):
+    for name in ("projection", "cell_clip", "output_activation"):
         if getattr(cell, name) is not None:
             raise _error(f"cell.{name} is {getattr(cell, name)}", f"{name}=None")
 

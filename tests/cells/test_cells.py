@@ -60,6 +60,43 @@ def test_clip_bounds_some_but_not_all(name):
     assert 0.1 < reached.mean() < 0.9
 
 
+def test_projection_clip_bounds_some_but_not_all():
+    cell = CELLS["lstm-all"]
+    params, xs, _ = random_problem(1, cell)
+    reached = abs(rnn(cell, params, xs)[1]) == cell.projection_clip
+    assert 0.1 < reached.mean() < 0.9
+
+
+@pytest.mark.parametrize("name", ["gru", "gru-reset_before", "gru-softsign-hard"])
+def test_gru_step_is_made_of_its_gate_values(name):
+    cell = CELLS[name]
+    params, xs, state = random_problem(7, cell)
+    z = cell.project(params, xs[:, 0])
+    update, reset, candidate = cell.gate_values(params, state, z)
+    assert_close(cell.step(params, state, z)[1], update * state.hidden + (1 - update) * candidate)
+    kernel, bias = params.kernel[:, 4:8], np.zeros(12) if params.bias is None else params.bias
+    bias = bias.sum(0) if bias.ndim == 2 else bias
+    pre = xs[:, 0] @ kernel + state.hidden @ params.recurrent_kernel[:, 4:8] + bias[4:8]
+    assert_close(reset, oracle.ACTIVATIONS[cell.recurrent_activation](pre))
+
+
+@pytest.mark.parametrize("name", ["lstm", "lstm-relu-hard", "lstm-clip", "lstm-all"])
+def test_lstm_step_is_made_of_its_gate_values(name):
+    cell = CELLS[name]
+    params, xs, state = random_problem(8, cell)
+    z = cell.project(params, xs[:, 0])
+    i, f, g, o, new = cell.gate_values(params, state, z)
+    unbounded = f * state.cell + i * g
+    bound = cell.cell_clip or np.inf
+    assert_close(new, np.clip(unbounded, -bound, bound))
+    assert_close(cell.step(params, state, z)[0].cell, new)
+    hidden = o * oracle.ACTIVATIONS[cell.output_activation or cell.activation](new)
+    if cell.projection is not None:
+        limit = cell.projection_clip
+        hidden = np.clip(hidden @ params.projection, -limit, limit)
+    assert_close(cell.step(params, state, z)[1], hidden)
+
+
 @every_cell
 @pytest.mark.parametrize("reverse", [False, True])
 def test_output_depends_on_the_past_alone(cell, reverse):

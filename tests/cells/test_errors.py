@@ -95,9 +95,15 @@ def test_projection_size(projection):
 
 
 @pytest.mark.parametrize("clip", [0, -1.0, float("nan")])
-def test_clip(clip):
-    with fails("LSTMCell", f"cell_clip is {clip}", "above 0"):
-        LSTMCell(cell_clip=clip)
+@pytest.mark.parametrize("name", ["cell_clip", "projection_clip"])
+def test_clip(name, clip):
+    with fails("LSTMCell", f"{name} is {clip}", "above 0"):
+        LSTMCell(**{"projection": 3, name: clip})
+
+
+def test_clip_of_no_projection():
+    with fails("LSTMCell", "projection_clip needs a projection", "cell_clip"):
+        LSTMCell(projection_clip=1.0)
 
 
 @pytest.mark.parametrize(

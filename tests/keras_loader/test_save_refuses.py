@@ -97,6 +97,11 @@ OLDER = (
             "'lstm'.*cell_clip",
         ),
         (
+            chain(lstm(cell=LSTMCell(output_activation="relu"))),
+            {"lstm": lstm_params()},
+            "'lstm'.*output_activation",
+        ),
+        (
             chain(dataclasses.replace(DENSE, activation=jnp.sin)),
             {"dense": DENSE_PARAMS},
             "'dense'.*activation 'sin'",

@@ -171,6 +171,7 @@ class OtherCell(LSTMCell):
         (LSTMCell(peephole=True), ["peephole is True", "peephole=False"]),
         (LSTMCell(projection=3), ["projection is 3", "projection=None"]),
         (LSTMCell(cell_clip=1.5), ["cell_clip is 1.5", "cell_clip=None"]),
+        (LSTMCell(output_activation="relu"), ["output_activation is relu", "activation=None"]),
     ],
     ids=str,
 )
