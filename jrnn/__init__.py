@@ -10,10 +10,12 @@ from jrnn.cells.dropout import DropoutCell
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
+from jrnn.cells.sru import SRUCell, SRUParams, SRUState
 from jrnn.cells.stacked import StackedCell
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.convolutional import conv_gru, conv_lstm
-from jrnn.layers.recurrent import gru, lstm, rnn, simple_rnn
+from jrnn.layers.named import gru, lstm, simple_rnn, sru
+from jrnn.layers.recurrent import rnn
 
 if TYPE_CHECKING:
     from jrnn.keras_loader import KerasFileError, load_keras, save_keras
@@ -38,6 +40,9 @@ __all__ = [
     "LSTMCell",
     "LSTMParams",
     "LSTMState",
+    "SRUCell",
+    "SRUParams",
+    "SRUState",
     "SimpleRNNCell",
     "SimpleRNNParams",
     "SimpleRNNState",
@@ -55,6 +60,7 @@ __all__ = [
     "rnn",
     "save_keras",
     "simple_rnn",
+    "sru",
 ]
 
 

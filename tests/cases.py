@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
+from jrnn import GRUCell, LSTMCell, SimpleRNNCell, SRUCell, StackedCell
 
 # No two sizes alike, so that no axis passes for another.
 B, T, F, U, P = 3, 5, 2, 4, 6
@@ -32,9 +32,13 @@ CELLS = {
         output_activation="elu",
         projection_clip=0.1,
     ),
+    "sru": SRUCell(),
+    "sru-softsign-no_bias": SRUCell("softsign", use_bias=False),
+    "sru-square": StackedCell([SimpleRNNCell(), SRUCell()]),  # as many features as units
+    "sru-square-no_bias": StackedCell([SRUCell("linear"), SRUCell("elu", use_bias=False)]),
     "stacked": StackedCell([GRUCell(), LSTMCell(peephole=True, projection=P), SimpleRNNCell()]),
 }
-PLAIN = [CELLS[name] for name in ("simple_rnn", "gru", "gru-reset_before", "lstm")]
+PLAIN = [CELLS[name] for name in ("simple_rnn", "gru", "gru-reset_before", "lstm", "sru")]
 
 
 def random_like(rng, tree):

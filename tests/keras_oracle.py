@@ -16,7 +16,7 @@ from jrnn.activations import ACTIVATIONS
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
-from jrnn.layers.recurrent import gru, lstm, simple_rnn
+from jrnn.layers.named import gru, lstm, simple_rnn
 
 # What Keras 3.15.1 cannot do in a recurrent layer, or does wrongly.
 EXCLUDED = {

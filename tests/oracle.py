@@ -6,7 +6,7 @@ States are plain tuples, nested as in jrnn, so `zip` over their leaves compares 
 import jax
 import numpy as np
 
-from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
+from jrnn import GRUCell, LSTMCell, SimpleRNNCell, SRUCell, StackedCell
 
 
 def np_sigmoid(x):
@@ -80,6 +80,16 @@ def lstm_step(cell, p, state, x):
     return (h, c), h
 
 
+def sru_step(cell, p, state, x):
+    (c,) = state
+    bias = np.zeros(2 * len(c)) if p.bias is None else p.bias
+    f = np_sigmoid(block(p.kernel, 1, len(c)).T @ x + block(bias, 0, len(c)))
+    r = np_sigmoid(block(p.kernel, 2, len(c)).T @ x + block(bias, 1, len(c)))
+    skip = x if p.kernel.shape[1] == 3 * len(c) else block(p.kernel, 3, len(c)).T @ x
+    c = f * c + (1 - f) * (block(p.kernel, 0, len(c)).T @ x)
+    return (c,), r * ACTIVATIONS[cell.activation](c) + (1 - r) * skip
+
+
 def stacked_step(cell, params, state, x):
     states = []
     for one, own, old in zip(cell.cells, params, state, strict=True):
@@ -92,6 +102,7 @@ STEPS = {
     SimpleRNNCell: simple_rnn_step,
     GRUCell: gru_step,
     LSTMCell: lstm_step,
+    SRUCell: sru_step,
     StackedCell: stacked_step,
 }
 
@@ -105,6 +116,9 @@ def zero_state(cell, params):
     """The state of one row before its first step."""
     if isinstance(cell, StackedCell):
         return tuple(zero_state(*pair) for pair in zip(cell.cells, params, strict=True))
+    if isinstance(cell, SRUCell):
+        features, width = params.kernel.shape
+        return (np.zeros(features if width == 3 * features else width // 4),)
     hidden, width = params.recurrent_kernel.shape
     cell_state = (np.zeros(width // 4),) if isinstance(cell, LSTMCell) else ()
     return (np.zeros(hidden), *cell_state)

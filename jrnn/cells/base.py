@@ -91,6 +91,40 @@ def masked_product(
     return products[0] if len(products) == 1 else jnp.concatenate(products, axis)
 
 
+def gate_products(
+    xs: jax.Array, kernels: Sequence[jax.Array], biases: Sequence[jax.Array] | None, masks: Masks
+) -> list[jax.Array]:
+    """Returns ``xs @ kernel + bias`` for each gate's kernel, ``xs`` times the gate's mask.
+
+    Arrays apart, as a step uses them: XLA's code for a step that takes slices of one is up to
+    three times slower.
+    """
+    if len(masks) <= 1:
+        return _products(xs * masks[0] if masks else xs, kernels, biases)
+    products = [xs * mask @ kernel for mask, kernel in zip(masks, kernels, strict=True)]
+    return products if biases is None else list(map(jnp.add, products, biases))
+
+
+def _plain_products(xs, kernels, biases):
+    """Returns ``xs @ kernel + bias`` for each kernel."""
+    products = [xs @ kernel for kernel in kernels]
+    return products if biases is None else list(map(jnp.add, products, biases))
+
+
+_products = jax.custom_jvp(_plain_products)
+
+
+@_products.defjvp
+def _products_jvp(primals, tangents):
+    """One product with all kernels: its transpose is their gradient by one matmul."""
+    xs, kernels, _ = primals
+    d_xs, d_kernels, d_biases = tangents
+    tangent = xs @ jnp.concatenate(d_kernels, axis=-1) + d_xs @ jnp.concatenate(kernels, axis=-1)
+    if d_biases is not None:
+        tangent = tangent + jnp.concatenate(d_biases)
+    return _plain_products(*primals), jnp.split(tangent, len(kernels), axis=-1)
+
+
 def check_input(who: str, xs: ArrayLike, kernel: jax.Array) -> jax.Array:
     """Returns ``xs`` as an array; raises ``ValueError`` unless the kernel can multiply it."""
     xs = check_floating(who, xs)

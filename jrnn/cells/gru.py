@@ -17,6 +17,7 @@ from jrnn.cells.base import (
     check_shape,
     check_sizes,
     check_type,
+    gate_products,
     masked_product,
     zeros,
 )
@@ -110,11 +111,7 @@ class GRUCell(Cell):
     def project(
         self, params: GRUParams, xs: ArrayLike, *, dropout: Masks = ()
     ) -> tuple[jax.Array, ...]:
-        """Returns each gate's ``xs @ kernel`` and input bias, three times [..., U].
-
-        Three arrays, as the step uses them apart: XLA's code for a step that takes slices of one
-        is up to three times slower.
-        """
+        """Returns each gate's ``xs @ kernel`` and input bias, three times [..., U]."""
         check_type("GRUCell", params, GRUParams)
         units = params.kernel.shape[-1] // 3
         check_shape("GRUCell", "kernel", params.kernel, (params.kernel.shape[0], 3 * units))
@@ -124,10 +121,7 @@ class GRUCell(Cell):
         xs = check_input("GRUCell", xs, params.kernel)
         kernels = jnp.split(params.kernel, 3, axis=-1)
         biases = None if bias is None else jnp.split(bias, 3)
-        if len(dropout) <= 1:
-            return tuple(_products(xs * dropout[0] if dropout else xs, kernels, biases))
-        products = [xs * mask @ kernel for mask, kernel in zip(dropout, kernels, strict=True)]
-        return tuple(products if biases is None else map(jnp.add, products, biases))
+        return tuple(gate_products(xs, kernels, biases, dropout))
 
     def step(
         self,
@@ -185,23 +179,3 @@ class GRUCell(Cell):
 
     def _bias_shape(self, units: int) -> tuple[int, ...]:
         return (2, 3 * units) if self.reset_after else (3 * units,)
-
-
-def _plain_products(xs: jax.Array, kernels: list, biases: list | None) -> list:
-    """Returns ``xs @ kernel + bias`` for each kernel."""
-    products = [xs @ kernel for kernel in kernels]
-    return products if biases is None else list(map(jnp.add, products, biases))
-
-
-_products = jax.custom_jvp(_plain_products)
-
-
-@_products.defjvp
-def _products_jvp(primals, tangents):
-    """One product with all kernels: its transpose is their gradient by one matmul."""
-    xs, kernels, _ = primals
-    d_xs, d_kernels, d_biases = tangents
-    tangent = xs @ jnp.concatenate(d_kernels, axis=-1) + d_xs @ jnp.concatenate(kernels, axis=-1)
-    if d_biases is not None:
-        tangent = tangent + jnp.concatenate(d_biases)
-    return _plain_products(*primals), jnp.split(tangent, len(kernels), axis=-1)
