@@ -1,5 +1,6 @@
 """jrnn: recurrent networks as pure JAX functions."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from jrnn import activations, constraints, initializers, regularizers
@@ -18,6 +19,7 @@ from jrnn.layers.named import gru, lstm, simple_rnn, sru
 from jrnn.layers.recurrent import rnn
 
 if TYPE_CHECKING:
+    from jrnn import nd4j
     from jrnn.keras_loader import KerasFileError, load_keras, save_keras
 
 __version__ = "0.1.0"
@@ -56,6 +58,7 @@ __all__ = [
     "initializers",
     "load_keras",
     "lstm",
+    "nd4j",
     "regularizers",
     "rnn",
     "save_keras",
@@ -65,9 +68,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the Keras loader, and h5py with it, when it is first asked for."""
+    """Imports the op set, or the Keras loader and h5py with it, when first asked for."""
+    if name == "nd4j":
+        return importlib.import_module("jrnn.nd4j")
     if name in ("load_keras", "save_keras", "KerasFileError"):
-        from jrnn import keras_loader
-
-        return getattr(keras_loader, name)
+        return getattr(importlib.import_module("jrnn.keras_loader"), name)
     raise AttributeError(f"module 'jrnn' has no attribute {name!r}")

@@ -136,16 +136,24 @@ class GRUCell(Cell):
         hidden = recurrence(params, state.hidden, z, dropout)
         return GRUState(hidden), hidden
 
-    def gate_values(self, params: GRUParams, state: GRUState, z: tuple[jax.Array, ...]) -> GRUGates:
+    def gate_values(
+        self,
+        params: GRUParams,
+        state: GRUState,
+        z: tuple[jax.Array, ...],
+        *,
+        dropout: Masks = (),
+    ) -> GRUGates:
         """Returns what ``step`` computes on the way: the gates and the candidate [..., U]."""
         activation, gate = self._activations()
         if self.reset_after:
-            update, reset, candidate, inner = self._pre_after(params, state.hidden, z, ())
+            update, reset, candidate, inner = self._pre_after(params, state.hidden, z, dropout)
             reset = gate(reset)
             return GRUGates(gate(update), reset, activation(candidate + reset * inner))
-        update, reset, kernel = self._pre_before(params, state.hidden, z, ())
+        update, reset, kernel = self._pre_before(params, state.hidden, z, dropout)
         reset = gate(reset)
-        return GRUGates(gate(update), reset, activation(z[2] + (reset * state.hidden) @ kernel))
+        inner = masked_product(reset * state.hidden, kernel, dropout[-1:])
+        return GRUGates(gate(update), reset, activation(z[2] + inner))
 
     def _reset_after(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
         pre = self._pre_after(params, hidden, z, dropout)

@@ -172,23 +172,21 @@ class LSTMCell(Cell):
         self, params: LSTMParams, state: LSTMState, z: jax.Array, *, dropout: Masks = ()
     ) -> tuple[LSTMState, jax.Array]:
         """Returns the next state and the output [..., U or P]."""
-        pre = z + masked_product(state.hidden, params.recurrent_kernel, dropout)
         if self._is_standard():
-            hidden, cell = lstm_gates(pre, state.cell)
+            hidden, cell = lstm_gates(_pre(params, state, z, dropout), state.cell)
         else:
-            *_, output, cell = self._gates(params, pre, state.cell)
+            *_, output, cell = self.gate_values(params, state, z, dropout=dropout)
             hidden = output * self._output_activation()(cell)
         if params.projection is not None:
             hidden = _clipped(hidden @ params.projection, self.projection_clip)
         return LSTMState(hidden, cell), hidden
 
-    def gate_values(self, params: LSTMParams, state: LSTMState, z: jax.Array) -> LSTMGates:
+    def gate_values(
+        self, params: LSTMParams, state: LSTMState, z: jax.Array, *, dropout: Masks = ()
+    ) -> LSTMGates:
         """Returns what ``step`` computes on the way: the gates and the next cell [..., U]."""
-        return self._gates(params, z + state.hidden @ params.recurrent_kernel, state.cell)
-
-    def _gates(self, params: LSTMParams, pre: jax.Array, old_cell: jax.Array) -> LSTMGates:
-        gate = activations.get(self.recurrent_activation)
-        i, f, g, o = jnp.split(pre, 4, axis=-1)
+        gate, old_cell = activations.get(self.recurrent_activation), state.cell
+        i, f, g, o = jnp.split(_pre(params, state, z, dropout), 4, axis=-1)
         if params.peephole is not None:
             i = i + params.peephole[0] * old_cell
             f = f + params.peephole[1] * old_cell
@@ -211,6 +209,10 @@ class LSTMCell(Cell):
             and not self.peephole
             and self.cell_clip is None
         )
+
+
+def _pre(params: LSTMParams, state: LSTMState, z: jax.Array, dropout: Masks) -> jax.Array:
+    return z + masked_product(state.hidden, params.recurrent_kernel, dropout)
 
 
 def _clipped(x: jax.Array, bound: float | None) -> jax.Array:

@@ -62,7 +62,9 @@ def check_options(unroll: int, masked_output: str, implementation: str, **switch
         )
 
 
-def check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
+def check_lengths(
+    lengths: Any, batch: tuple[int, ...], steps: int, what: str = "jrnn.rnn: lengths"
+) -> None:
     """Checks the shape always, and the values where this process knows all of them."""
     if lengths is None:
         return
@@ -72,7 +74,7 @@ def check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
         lengths = np.asarray(lengths) if np.size(lengths) else np.zeros(np.shape(lengths), int)
     if lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(
-            f"jrnn.rnn: lengths is {lengths.dtype} of shape {lengths.shape}, but integers of "
+            f"{what} is {lengths.dtype} of shape {lengths.shape}, but integers of "
             f"shape {batch} are needed, one per row of xs"
         )
     if isinstance(lengths, jax.core.Tracer) or lengths.size == 0:
@@ -82,9 +84,7 @@ def check_lengths(lengths: Any, batch: tuple[int, ...], steps: int) -> None:
     known = np.asarray(lengths)  # under jit the minimum even of a known JAX array is traced
     low, high = int(known.min()), int(known.max())
     if low < 0 or high > steps:
-        raise ValueError(
-            f"jrnn.rnn: lengths go from {low} to {high}, but xs has {steps} steps; clip them"
-        )
+        raise ValueError(f"{what} range from {low} to {high}, but xs has {steps} steps; clip them")
 
 
 def flags(name: str, flags: Any, expected: tuple[int, ...]) -> jax.Array | None:

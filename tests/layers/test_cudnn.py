@@ -225,7 +225,7 @@ def test_symbolic_sizes(device):
 def test_shapes_are_checked_as_for_the_scan(device):
     params, xs, state = problem()
     run = functools.partial(jrnn.lstm, implementation="cudnn")
-    with fails("jrnn.rnn", "lengths go from 1 to 9", "5 steps"):
+    with fails("jrnn.rnn", "lengths range from 1 to 9", "5 steps"):
         run(params, xs, lengths=[1, 9, 2])
     with fails("LSTMCell", r"x has shape \(3, 2\)", r"kernel \(3, 16\)"):
         run(params._replace(kernel=jnp.ones((3, 4 * U))), xs)

@@ -59,7 +59,7 @@ def test_lengths_that_are_not_one_integer_a_row(problem, lengths, got):
 @pytest.mark.parametrize("kind", [list, np.array, jnp.array])
 def test_lengths_out_of_range(problem, lengths, kind):
     params, xs, _ = problem
-    said = f"lengths go from {min(lengths)} to {max(lengths)}"
+    said = f"lengths range from {min(lengths)} to {max(lengths)}"
     with fails("jrnn.rnn", said, "xs has 5 steps", "clip"):
         rnn(LSTM, params, xs, lengths=kind(lengths))
 
