@@ -107,15 +107,18 @@ def test_unit_forget_bias(flag):
 @pytest.mark.parametrize(
     ("kernel", "recurrent"),
     [
-        ("glorot_uniform", "orthogonal"),
-        ("he_normal", keras.initializers.Orthogonal(0.3)),
-        (keras.initializers.VarianceScaling(3.0, "fan_out"), "lecun_uniform"),
-        (keras.initializers.RandomUniform(-1.0, 2.0), keras.initializers.RandomNormal(0.5, 0.2)),
+        (("GlorotUniform",), ("Orthogonal",)),
+        (("HeNormal",), ("Orthogonal", 0.3)),
+        (("VarianceScaling", 3.0, "fan_out"), ("LecunUniform",)),
+        (("RandomUniform", -1.0, 2.0), ("RandomNormal", 0.5, 0.2)),
     ],
 )
-def test_draws_are_spread_as_those_of_keras(name, kernel, recurrent, tmp_path):
-    keras.utils.set_random_seed(1)
-    options = {"kernel_initializer": kernel, "recurrent_initializer": recurrent}
+def test_draws_are_spread_as_those_of_keras(name, kernel, recurrent):
+    keras.utils.set_random_seed(1)  # before the initializers are made: they take their seeds then
+    options = {
+        f"{role}_initializer": getattr(keras.initializers, kind)(*values)
+        for role, (kind, *values) in (("kernel", kernel), ("recurrent", recurrent))
+    }
     layer = getattr(keras.layers, name)(60, **options)
     model = keras.Sequential([keras.Input((2, 50)), layer])
     config = {"class_name": name, "config": layer.get_config()}
@@ -126,7 +129,7 @@ def test_draws_are_spread_as_those_of_keras(name, kernel, recurrent, tmp_path):
         levels = np.linspace(0.02, 0.98, 13)
         want = np.quantile(theirs, levels)
         np.testing.assert_allclose(
-            np.quantile(ours, levels), want, atol=0.07 * max(np.ptp(want), 1e-9)
+            np.quantile(ours, levels), want, atol=0.04 * max(np.ptp(want), 1e-9)
         )
 
 
