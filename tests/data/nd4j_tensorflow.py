@@ -29,7 +29,7 @@ LSTM_OPTIONS = [
     {"use_peephole": False, "forget_bias": 0.5, "cell_clip": 0.35},
     {"use_peephole": True, "forget_bias": -0.7, "cell_clip": 0.35},
 ]
-LENGTHS = STEPS, 3, 0, 4  # of the cases of BlockLSTM, one each
+BLOCKS = (0, STEPS), (1, 3), (2, STEPS), (3, 4), (1, 0)  # of BlockLSTM: which options, length
 GRU_CASES = 3
 
 
@@ -37,10 +37,7 @@ def main():
     """Runs every case and writes the file."""
     rng = np.random.default_rng(20)
     cases = [lstm_cell(rng, options) for options in LSTM_OPTIONS]
-    cases += [
-        lstm_block(rng, options, length)
-        for options, length in zip(LSTM_OPTIONS, LENGTHS, strict=True)
-    ]
+    cases += [lstm_block(rng, LSTM_OPTIONS[i], length) for i, length in BLOCKS]
     cases += [gru_cell(rng) for _ in range(GRU_CASES)]
     lines = ",\n".join(json.dumps(case) for case in cases)
     FILE.write_text(f'{{"tensorflow": "{tf.__version__}", "cases": [\n{lines}\n]}}\n')
@@ -98,9 +95,7 @@ def case(op, inputs, options, names, outputs):
         "op": op,
         "options": options,
         "inputs": {name: plain(array) for name, array in inputs.items()},
-        "outputs": {
-            name: plain(array.numpy()) for name, array in zip(names, outputs, strict=True)
-        },
+        "outputs": {name: plain(array.numpy()) for name, array in zip(names, outputs, strict=True)},
     }
 
 
