@@ -51,9 +51,17 @@ def lstm_cell(rng, options):
 
 
 def lstm_block(rng, options, length):
-    """A sequence [T, B, I], of which only the first steps count."""
+    """A sequence [T, B, I], of which only the first steps count.
+
+    TensorFlow zeroes what is past them in the cells and the outputs alone; in the other arrays it
+    leaves what the memory held, which is cut off here.
+    """
     inputs = {"x": drawn(rng, STEPS, ROWS, FEATURES), **lstm_arrays(rng)}
     outputs = tf.raw_ops.BlockLSTM(seq_len_max=np.int64(length), **inputs, **options)
+    outputs = [
+        sequence if name in ("c", "y") else sequence[:length]
+        for name, sequence in zip(LSTM_OUTPUTS, outputs, strict=True)
+    ]
     options = {**options, "seq_len_max": length}
     return case("BlockLSTM", inputs, options, LSTM_OUTPUTS, outputs)
 
