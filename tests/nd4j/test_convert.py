@@ -1,52 +1,17 @@
-"""ND4J's and DL4J's weights to jrnn's parameters and back: exactly, and with the same results."""
+"""ND4J's and DL4J's weights to jrnn's parameters and back again, exactly."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jrnn
 from jrnn import nd4j
-from tests.cases import assert_close, assert_equal
-
-B, T, I, N, P = 3, 5, 2, 4, 6  # noqa: E741
-LENGTHS = np.array([3, 0, T])
-FORGET_BIAS = 0.5
-RNG = np.random.default_rng(11)
-
-
-def dyadic(*shape):
-    """Random multiples of 1/64, whose sums float32 holds exactly."""
-    return (RNG.integers(-64, 64, shape) / 64).astype(np.float32)
-
-
-XS = dyadic(B, T, I)
-STATE = jrnn.LSTMState(dyadic(B, N), dyadic(B, N))
-LSTM = {
-    peephole: jrnn.LSTMParams(
-        dyadic(I, 4 * N), dyadic(N, 4 * N), dyadic(4 * N), dyadic(3, N) if peephole else None
-    )
-    for peephole in (False, True)
-}
-
-
-# To jrnn and back again, for each kind of weights: (weights, to params, from params).
-
-
-def lstm_layer_weights(*lead):
-    return nd4j.LSTMLayerWeights(
-        dyadic(*lead, I, 4 * N), dyadic(*lead, N, 4 * N), dyadic(*lead, 4 * N)
-    )
+from tests.cases import assert_equal
+from tests.nd4j.drawn import FORGET_BIAS, I, N, P, dyadic, lstm_layer_weights, projection_weights
 
 
 def lstm_weights(*peepholes):
     return nd4j.LSTMWeights(dyadic(I + N, 4 * N), *peepholes, bias=dyadic(4 * N))
-
-
-def projection_weights():
-    return nd4j.ProjectionLSTMWeights(
-        dyadic(I, 4 * N), dyadic(P, 4 * N), dyadic(3 * N), dyadic(N, P), dyadic(4 * N)
-    )
 
 
 def bare(convert):
@@ -54,6 +19,7 @@ def bare(convert):
     return lambda arrays: convert(*arrays)
 
 
+# For each kind of weights: some of them, and the functions there and back.
 WEIGHTS = {
     "lstm_layer": (lstm_layer_weights(), nd4j.lstm_layer_to_params, nd4j.lstm_layer_from_params),
     "lstm_layer, no bias": (
@@ -145,187 +111,3 @@ def test_a_recurrent_bias_under_the_reset_gate_has_no_place_in_gru_layer():
     params = jrnn.GRUParams(dyadic(I, 3 * N), dyadic(N, 3 * N), np.ones((2, 3 * N), np.float32))
     with pytest.raises(ValueError, match="gru_layer_from_params"):
         nd4j.gru_layer_from_params(params)
-
-
-# One set of params in every op that is an LSTM, against jrnn.lstm: each returns ys [B, T, n].
-
-
-def time_major(array):
-    return np.swapaxes(array, 0, 1)
-
-
-def by_lstm_layer(params, state):
-    config = nd4j.LSTMLayerConfig("NTS")
-    weights = nd4j.lstm_layer_from_params(params)
-    (h,) = nd4j.lstm_layer(XS, weights, config, c_last=state.cell, y_last=state.hidden)
-    return h
-
-
-def by_lstm_layer_cell(params, state):
-    weights, outputs = nd4j.lstm_layer_from_params(params), []
-    h, c = state
-    for x in time_major(XS):
-        h, c = nd4j.lstm_layer_cell(x, weights, c_last=c, y_last=h)
-        outputs.append(h)
-    return jnp.stack(outputs, axis=1)
-
-
-def by_lstm_block(params, state, forget_bias=0.0):
-    config = nd4j.LSTMConfiguration("NTS", params.peephole is not None, forget_bias)
-    weights = nd4j.lstm_from_params(params, forget_bias=forget_bias)
-    return nd4j.lstm_block(XS, weights, config, c_last=state.cell, y_last=state.hidden).y
-
-
-def by_lstm_block_with_forget_bias(params, state):
-    return by_lstm_block(params, state, FORGET_BIAS)
-
-
-def by_lstm_cell(params, state):
-    config = nd4j.LSTMConfiguration(peep_hole=params.peephole is not None)
-    weights, outputs = nd4j.lstm_from_params(params), []
-    y, c = state
-    for x in time_major(XS):
-        ran = nd4j.lstm_cell(x, c, y, weights, config)
-        y, c = ran.y, ran.c
-        outputs.append(y)
-    return jnp.stack(outputs, axis=1)
-
-
-def by_projection_lstm(params, state):
-    config = nd4j.ProjectionLSTMConfig(params.peephole is not None, forget_bias=FORGET_BIAS)
-    weights = nd4j.projection_lstm_from_params(params, forget_bias=FORGET_BIAS)
-    return time_major(nd4j.projection_lstm(time_major(XS), *state, weights, config).h)
-
-
-LSTM_OPS = (
-    by_lstm_layer,
-    by_lstm_layer_cell,
-    by_lstm_block,
-    by_lstm_block_with_forget_bias,
-    by_lstm_cell,
-    by_projection_lstm,
-)
-
-
-def close(ours, theirs):
-    assert_close(ours, theirs, 2e-6)
-
-
-@pytest.mark.parametrize("peephole", [False, True], ids=["plain", "peephole"])
-@pytest.mark.parametrize("op", LSTM_OPS)
-def test_every_lstm_op_is_jrnn_lstm(op, peephole):
-    cell = jrnn.LSTMCell(peephole=peephole)
-    _, ys = jrnn.lstm(LSTM[peephole], XS, cell=cell, initial_state=STATE)
-    close(op(LSTM[peephole], STATE), ys)
-
-
-@pytest.mark.parametrize("merge", ["concat", "sum"])
-def test_both_directions_of_lstm_layer_are_jrnn_bidirectional(merge):
-    weights = lstm_layer_weights(2)._replace(peephole_weights=dyadic(2, 3 * N))
-    config = nd4j.LSTMLayerConfig("NTS", f"BIDIR_{merge}".upper(), ret_last_h=True, ret_last_c=True)
-    ran = nd4j.lstm_layer(XS, weights, config, max_ts_length=LENGTHS)
-    params = nd4j.lstm_layer_to_params(weights)
-    assert isinstance(params, jrnn.BidirectionalParams)
-    states, ys = jrnn.bidirectional(
-        jrnn.LSTMCell(peephole=True), params, XS, merge=merge, lengths=LENGTHS
-    )
-    close(ran, (ys, *map(jnp.stack, zip(*states, strict=True))))
-
-
-def test_projection_lstm_is_jrnn_lstm_with_a_projection_and_both_clips():
-    weights, h = projection_weights(), dyadic(B, P)
-    config = nd4j.ProjectionLSTMConfig(True, True, 0.5, 0.25, FORGET_BIAS)
-    ran = nd4j.projection_lstm(time_major(XS), h, STATE.cell, weights, config)
-    cell = jrnn.LSTMCell(peephole=True, projection=P, cell_clip=0.5, projection_clip=0.25)
-    state, ys = jrnn.lstm(
-        nd4j.projection_lstm_to_params(weights, forget_bias=FORGET_BIAS),
-        XS,
-        cell=cell,
-        initial_state=jrnn.LSTMState(h, STATE.cell),
-    )
-    close((time_major(ran.h), ran.c[-1]), (ys, state.cell))
-    assert jnp.abs(ys).max() == 0.25
-    assert jnp.abs(state.cell).max() == 0.5
-
-
-# The other ops, against the layers that their params are for.
-
-
-def test_gru_cell_over_time_is_jrnn_gru_that_resets_before_the_product():
-    weights, to_params, _ = WEIGHTS["gru"]
-    cell = jrnn.GRUCell(reset_after=False)
-    state = jrnn.GRUState(STATE.hidden)
-    _, ys = jrnn.gru(to_params(weights), XS, cell=cell, initial_state=state)
-    h, outputs = STATE.hidden, []
-    for x in time_major(XS):
-        h = nd4j.gru_cell(x, h, weights).h
-        outputs.append(h)
-    close(jnp.stack(outputs, axis=1), ys)
-
-
-def test_gru_layer_is_jrnn_gru():
-    weights, to_params, _ = WEIGHTS["gru_layer"]
-    _, ys = jrnn.gru(to_params(weights), XS, initial_state=jrnn.GRUState(STATE.hidden))
-    close(time_major(nd4j.gru_layer(time_major(XS), STATE.hidden, *weights)), ys)
-
-
-def test_sru_is_jrnn_sru():
-    weights, to_params, _ = WEIGHTS["sru"]
-    xs = dyadic(B, T, N)
-    state = jrnn.SRUState(STATE.cell)
-    final, ys = jrnn.sru(to_params(weights), xs, initial_state=state)
-    ran = nd4j.sru(np.transpose(xs, (0, 2, 1)), STATE.cell, weights)
-    close((jnp.transpose(ran.h, (0, 2, 1)), ran.c[..., -1]), (ys, final.cell))
-    one = nd4j.sru_cell(xs[:, 0], STATE.cell, weights)
-    close(one.h, ys[:, 0])
-
-
-def test_dynamic_rnn_is_jrnn_simple_rnn():
-    weights = nd4j.RNNWeights(dyadic(I, N), dyadic(N, N), dyadic(2 * N))
-    state, ys = jrnn.simple_rnn(
-        nd4j.rnn_to_params(weights),
-        XS,
-        initial_state=jrnn.SimpleRNNState(STATE.hidden),
-        lengths=LENGTHS,
-    )
-    close(
-        nd4j.dynamic_rnn(XS, weights, h_0=STATE.hidden, max_time_step=LENGTHS), (ys, state.hidden)
-    )
-
-
-@pytest.mark.parametrize("data_format", ["NCW", "NWC"])
-@pytest.mark.parametrize("peephole", [False, True], ids=["LSTM", "GravesLSTM"])
-def test_dl4j_lstm_is_jrnn_lstm(peephole, data_format):
-    _, ys = jrnn.lstm(LSTM[peephole], XS, cell=jrnn.LSTMCell(peephole=peephole))
-    weights = nd4j.dl4j_lstm_from_params(LSTM[peephole])
-    axes = (0, 2, 1) if data_format == "NCW" else (0, 1, 2)
-    ran = nd4j.dl4j_lstm(np.transpose(XS, axes), weights, data_format=data_format)
-    close(ran, np.transpose(ys, axes))
-
-
-@pytest.mark.parametrize("data_format", ["NCW", "NWC"])
-def test_dl4j_simple_rnn_is_jrnn_simple_rnn(data_format):
-    weights, to_params, _ = WEIGHTS["dl4j simple rnn"]
-    _, ys = jrnn.simple_rnn(to_params(weights), XS)
-    axes = (0, 2, 1) if data_format == "NCW" else (0, 1, 2)
-    ran = nd4j.dl4j_simple_rnn(np.transpose(XS, axes), weights, data_format=data_format)
-    close(ran, np.transpose(ys, axes))
-
-
-def graves_steps(weights):
-    """DL4J's LSTM from its equations, float64; column order c, f, o, i, peepholes f, o, i."""
-    w, rw, b = (np.asarray(array, np.float64) for array in weights)
-    recurrent, (of_forget, of_output, of_input) = rw[:, : 4 * N], rw[:, 4 * N :].T
-    h, c, outputs = np.zeros((B, N)), np.zeros((B, N)), []
-    for x in time_major(XS):
-        block, forget, output, entry = np.split(x @ w + h @ recurrent + b.ravel(), 4, axis=1)
-        kept = c / (1 + np.exp(-(forget + of_forget * c)))
-        c = kept + np.tanh(block) / (1 + np.exp(-(entry + of_input * c)))
-        h = np.tanh(c) / (1 + np.exp(-(output + of_output * c)))
-        outputs.append(h)
-    return np.stack(outputs, axis=2)
-
-
-def test_dl4j_lstm_of_graves_has_the_columns_of_dl4j():
-    weights, _, _ = WEIGHTS["dl4j lstm of Graves"]
-    close(nd4j.dl4j_lstm(np.transpose(XS, (0, 2, 1)), weights), graves_steps(weights))
