@@ -6,21 +6,23 @@ from jrnn import nd4j
 
 B, T, I, N, P = 3, 5, 2, 4, 6  # noqa: E741
 FORGET_BIAS = 0.5
-RNG = np.random.default_rng(11)
 
 
-def dyadic(*shape):
-    """Random multiples of 1/64, whose sums float32 holds exactly."""
-    return (RNG.integers(-64, 64, shape) / 64).astype(np.float32)
+class Dyadic:
+    """Draws multiples of 1/64, whose sums float32 holds exactly."""
 
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
 
-def lstm_layer_weights(*lead):
-    return nd4j.LSTMLayerWeights(
-        dyadic(*lead, I, 4 * N), dyadic(*lead, N, 4 * N), dyadic(*lead, 4 * N)
-    )
+    def __call__(self, *shape):
+        return (self.rng.integers(-64, 64, shape) / 64).astype(np.float32)
 
+    def lstm_layer(self, *lead):
+        return nd4j.LSTMLayerWeights(
+            self(*lead, I, 4 * N), self(*lead, N, 4 * N), self(*lead, 4 * N)
+        )
 
-def projection_weights():
-    return nd4j.ProjectionLSTMWeights(
-        dyadic(I, 4 * N), dyadic(P, 4 * N), dyadic(3 * N), dyadic(N, P), dyadic(4 * N)
-    )
+    def projection_lstm(self):
+        return nd4j.ProjectionLSTMWeights(
+            self(I, 4 * N), self(P, 4 * N), self(3 * N), self(N, P), self(4 * N)
+        )

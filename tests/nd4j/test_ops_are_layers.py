@@ -10,21 +10,20 @@ from tests.cases import assert_close
 from tests.nd4j.drawn import (
     FORGET_BIAS,
     B,
+    Dyadic,
     I,
     N,
     P,
     T,
-    dyadic,
-    lstm_layer_weights,
-    projection_weights,
 )
 
+draw = Dyadic(12)
 LENGTHS = np.array([3, 0, T])
-XS = dyadic(B, T, I)
-STATE = jrnn.LSTMState(dyadic(B, N), dyadic(B, N))
+XS = draw(B, T, I)
+STATE = jrnn.LSTMState(draw(B, N), draw(B, N))
 LSTM = {
     peephole: jrnn.LSTMParams(
-        dyadic(I, 4 * N), dyadic(N, 4 * N), dyadic(4 * N), dyadic(3, N) if peephole else None
+        draw(I, 4 * N), draw(N, 4 * N), draw(4 * N), draw(3, N) if peephole else None
     )
     for peephole in (False, True)
 }
@@ -101,7 +100,8 @@ def test_every_lstm_op_is_jrnn_lstm(op, peephole):
 
 @pytest.mark.parametrize("merge", ["concat", "sum"])
 def test_both_directions_of_lstm_layer_are_jrnn_bidirectional(merge):
-    weights = lstm_layer_weights(2)._replace(peephole_weights=dyadic(2, 3 * N))
+    draw = Dyadic(49)
+    weights = draw.lstm_layer(2)._replace(peephole_weights=draw(2, 3 * N))
     config = nd4j.LSTMLayerConfig("NTS", f"BIDIR_{merge}".upper(), ret_last_h=True, ret_last_c=True)
     ran = nd4j.lstm_layer(XS, weights, config, max_ts_length=LENGTHS)
     params = nd4j.lstm_layer_to_params(weights)
@@ -113,7 +113,8 @@ def test_both_directions_of_lstm_layer_are_jrnn_bidirectional(merge):
 
 
 def test_projection_lstm_is_jrnn_lstm_with_a_projection_and_both_clips():
-    weights, h = projection_weights(), dyadic(B, P)
+    draw = Dyadic(50)
+    weights, h = draw.projection_lstm(), draw(B, P)
     config = nd4j.ProjectionLSTMConfig(True, True, 0.5, 0.25, FORGET_BIAS)
     ran = nd4j.projection_lstm(time_major(XS), h, STATE.cell, weights, config)
     cell = jrnn.LSTMCell(peephole=True, projection=P, cell_clip=0.5, projection_clip=0.25)
@@ -132,7 +133,8 @@ def test_projection_lstm_is_jrnn_lstm_with_a_projection_and_both_clips():
 
 
 def test_gru_cell_over_time_is_jrnn_gru_that_resets_before_the_product():
-    weights = nd4j.GRUWeights(dyadic(I + N, 2 * N), dyadic(I + N, N), dyadic(2 * N), dyadic(N))
+    draw = Dyadic(51)
+    weights = nd4j.GRUWeights(draw(I + N, 2 * N), draw(I + N, N), draw(2 * N), draw(N))
     cell = jrnn.GRUCell(reset_after=False)
     state = jrnn.GRUState(STATE.hidden)
     _, ys = jrnn.gru(nd4j.gru_to_params(weights, I), XS, cell=cell, initial_state=state)
@@ -144,14 +146,16 @@ def test_gru_cell_over_time_is_jrnn_gru_that_resets_before_the_product():
 
 
 def test_gru_layer_is_jrnn_gru():
-    weights = dyadic(I, 3 * N), dyadic(N, 3 * N), dyadic(3 * N)
+    draw = Dyadic(52)
+    weights = draw(I, 3 * N), draw(N, 3 * N), draw(3 * N)
     params = nd4j.gru_layer_to_params(*weights)
     _, ys = jrnn.gru(params, XS, initial_state=jrnn.GRUState(STATE.hidden))
     close(time_major(nd4j.gru_layer(time_major(XS), STATE.hidden, *weights)), ys)
 
 
 def test_sru_is_jrnn_sru():
-    weights, xs = nd4j.SRUWeights(dyadic(3 * N, N), dyadic(2 * N)), dyadic(B, T, N)
+    draw = Dyadic(53)
+    weights, xs = nd4j.SRUWeights(draw(3 * N, N), draw(2 * N)), draw(B, T, N)
     state = jrnn.SRUState(STATE.cell)
     final, ys = jrnn.sru(nd4j.sru_to_params(weights), xs, initial_state=state)
     ran = nd4j.sru(np.transpose(xs, (0, 2, 1)), STATE.cell, weights)
@@ -161,7 +165,8 @@ def test_sru_is_jrnn_sru():
 
 
 def test_dynamic_rnn_is_jrnn_simple_rnn():
-    weights = nd4j.RNNWeights(dyadic(I, N), dyadic(N, N), dyadic(2 * N))
+    draw = Dyadic(54)
+    weights = nd4j.RNNWeights(draw(I, N), draw(N, N), draw(2 * N))
     state, ys = jrnn.simple_rnn(
         nd4j.rnn_to_params(weights),
         XS,
@@ -185,7 +190,8 @@ def test_dl4j_lstm_is_jrnn_lstm(peephole, data_format):
 
 @pytest.mark.parametrize("data_format", ["NCW", "NWC"])
 def test_dl4j_simple_rnn_is_jrnn_simple_rnn(data_format):
-    weights = nd4j.DL4JSimpleRnnWeights(dyadic(I, N), dyadic(N, N), dyadic(1, N))
+    draw = Dyadic(56)
+    weights = nd4j.DL4JSimpleRnnWeights(draw(I, N), draw(N, N), draw(1, N))
     _, ys = jrnn.simple_rnn(nd4j.dl4j_simple_rnn_to_params(weights), XS)
     axes = (0, 2, 1) if data_format == "NCW" else (0, 1, 2)
     ran = nd4j.dl4j_simple_rnn(np.transpose(XS, axes), weights, data_format=data_format)
@@ -207,5 +213,6 @@ def graves_steps(weights):
 
 
 def test_dl4j_lstm_of_graves_has_the_columns_of_dl4j():
-    weights = nd4j.DL4JLSTMWeights(dyadic(I, 4 * N), dyadic(N, 4 * N + 3), dyadic(1, 4 * N))
+    draw = Dyadic(58)
+    weights = nd4j.DL4JLSTMWeights(draw(I, 4 * N), draw(N, 4 * N + 3), draw(1, 4 * N))
     close(nd4j.dl4j_lstm(np.transpose(XS, (0, 2, 1)), weights), graves_steps(weights))

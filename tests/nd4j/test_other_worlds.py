@@ -15,16 +15,9 @@ from jrnn import nd4j
 from jrnn.model.graph import Input, Model, Node, Ref
 from jrnn.model.recurrent import Bidirectional, Recurrent
 from tests.cases import assert_close
+from tests.nd4j.drawn import B, Dyadic, I, N, T
 
-B, T, I, N = 3, 5, 2, 4  # noqa: E741
-RNG = np.random.default_rng(5)
-
-
-def drawn(*shape):
-    return RNG.normal(0, 0.7, shape).astype(np.float32)
-
-
-XS = drawn(B, T, I)
+XS = Dyadic(5)(B, T, I)
 TIME_MAJOR = np.swapaxes(XS, 0, 1)
 
 
@@ -39,8 +32,8 @@ class World(NamedTuple):
     linen: str | None  # what the benchmarks call Flax's cell; its GRU resets after the product
 
 
-def lstm_world():
-    weights = nd4j.LSTMLayerWeights(drawn(I, 4 * N), drawn(N, 4 * N), drawn(4 * N))
+def lstm_world(draw):
+    weights = draw.lstm_layer()
     (ys,) = nd4j.lstm_layer(XS, weights, nd4j.LSTMLayerConfig("NTS"))
     return World(
         nd4j.lstm_layer_to_params(weights),
@@ -52,8 +45,8 @@ def lstm_world():
     )
 
 
-def gru_layer_world():
-    weights = drawn(I, 3 * N), drawn(N, 3 * N), drawn(3 * N)
+def gru_layer_world(draw):
+    weights = draw(I, 3 * N), draw(N, 3 * N), draw(3 * N)
     ys = nd4j.gru_layer(TIME_MAJOR, np.zeros((B, N), np.float32), *weights)
     return World(
         nd4j.gru_layer_to_params(*weights),
@@ -65,8 +58,8 @@ def gru_layer_world():
     )
 
 
-def gru_cell_world():
-    weights = nd4j.GRUWeights(drawn(I + N, 2 * N), drawn(I + N, N), drawn(2 * N), drawn(N))
+def gru_cell_world(draw):
+    weights = nd4j.GRUWeights(draw(I + N, 2 * N), draw(I + N, N), draw(2 * N), draw(N))
     h, outputs = np.zeros((B, N), np.float32), []
     for x in TIME_MAJOR:
         h = nd4j.gru_cell(x, h, weights).h
@@ -81,8 +74,8 @@ def gru_cell_world():
     )
 
 
-def simple_rnn_world():
-    weights = nd4j.RNNWeights(drawn(I, N), drawn(N, N), drawn(2 * N))
+def simple_rnn_world(draw):
+    weights = nd4j.RNNWeights(draw(I, N), draw(N, N), draw(2 * N))
     return World(
         nd4j.rnn_to_params(weights),
         nd4j.dynamic_rnn(XS, weights).h,
@@ -99,7 +92,7 @@ MAKERS = lstm_world, gru_layer_world, gru_cell_world, simple_rnn_world
 @pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
 def world(request):
     """Made anew for each test: a Keras layer is built once."""
-    return request.param()
+    return request.param(Dyadic(6))
 
 
 def close(theirs, ys):
@@ -164,7 +157,7 @@ def test_the_cell_of_flax_linen(world):
 
 def both_directions():
     """Weights of two directions, with ND4J's [B, T, 2n] and the params."""
-    weights = nd4j.LSTMLayerWeights(drawn(2, I, 4 * N), drawn(2, N, 4 * N), drawn(2, 4 * N))
+    weights = Dyadic(7).lstm_layer(2)
     (ys,) = nd4j.lstm_layer(XS, weights, nd4j.LSTMLayerConfig("NTS", "BIDIR_CONCAT"))
     return nd4j.lstm_layer_to_params(weights), ys
 
