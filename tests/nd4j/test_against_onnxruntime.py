@@ -143,7 +143,7 @@ def activation_at(k):
     """The k-th activation, round and round, with a nonzero alpha and beta where it takes one."""
     k %= len(NAMES)
     taken = "" if NAMES[k] == "HARD_SIGMOID" else ACTIVATIONS[NAMES[k]][1]  # fixed in ND4J
-    alpha, beta = 0.3 + 0.04 * k, 0.7 - 0.03 * k
+    alpha, beta = 0.25 + 0.03 * k, 0.8 - 0.03 * k
     return Activation(NAMES[k], alpha if "a" in taken else 0.0, beta if "b" in taken else 0.0)
 
 
@@ -152,9 +152,9 @@ def test_every_activation_in_every_place_is_that_of_onnx(k):
     """The k-th for the gates; over all k, each for the block's input and the output as well."""
     gate, cell, out = activation_at(k), activation_at(k + 4), activation_at(k + 7)
     data = draw(1)
-    theirs = onnx_oracle.lstm(
-        "forward", *data[:4], peephole=data.peephole, activations=(gate, cell, out)
-    )
+    # Many gates beyond the thresholds, and what is not bounded not far from them.
+    weights = nd4j.LSTMLayerWeights(data.wx / 2, data.wr / 2, 0.3 + np.abs(data.bias) / 2)
+    theirs = onnx_oracle.lstm("forward", data.xs, *weights[:3], activations=(gate, cell, out))
     config = nd4j.LSTMLayerConfig(
         gate_act=gate.name,
         cell_act=cell.name,
@@ -167,11 +167,11 @@ def test_every_activation_in_every_place_is_that_of_onnx(k):
         out_alpha=out.alpha,
         out_beta=out.beta,
     )
-    weights = nd4j.LSTMLayerWeights(data.wx[0], data.wr[0], data.bias[0], data.peephole[0])
-    h, last_c = nd4j.lstm_layer(data.xs, weights, config)
+    one_way = nd4j.LSTMLayerWeights(*(array[0] for array in weights[:3]))
+    h, last_c = nd4j.lstm_layer(data.xs, one_way, config)
     close(h, theirs.y[:, 0])
     close(last_c, theirs.y_c[0])
-    assert np.abs(theirs.y).max() > 0.01  # not an output that thresholds have made zero
+    assert np.mean(theirs.y != 0) > 0.2
 
 
 def test_gru_layer_is_the_gru_of_onnx_that_resets_after_the_product():
