@@ -66,7 +66,7 @@ WEIGHTS = {
         nd4j.gru_layer_from_params,
     ),
     "sru": (
-        nd4j.SRUWeights(draw(3 * N, N), draw(2 * N)),
+        nd4j.SRUWeights(draw(N, 3 * N), draw(2 * N)),
         nd4j.sru_to_params,
         nd4j.sru_from_params,
     ),

@@ -181,21 +181,32 @@ def test_dynamic_rnn_is_jrnn_simple_rnn():
 @pytest.mark.parametrize("data_format", ["NCW", "NWC"])
 @pytest.mark.parametrize("peephole", [False, True], ids=["LSTM", "GravesLSTM"])
 def test_dl4j_lstm_is_jrnn_lstm(peephole, data_format):
-    _, ys = jrnn.lstm(LSTM[peephole], XS, cell=jrnn.LSTMCell(peephole=peephole))
-    weights = nd4j.dl4j_lstm_from_params(LSTM[peephole])
+    options = {"initial_state": STATE, "lengths": LENGTHS, "reverse": True}
+    cell = jrnn.LSTMCell("softsign", "hard_sigmoid", peephole=peephole)
+    state, ys = jrnn.lstm(LSTM[peephole], XS, cell=cell, **options)
     axes = (0, 2, 1) if data_format == "NCW" else (0, 1, 2)
-    ran = nd4j.dl4j_lstm(np.transpose(XS, axes), weights, data_format=data_format)
-    close(ran, np.transpose(ys, axes))
+    ran = nd4j.dl4j_lstm(
+        nd4j.dl4j_lstm_from_params(LSTM[peephole]),
+        np.transpose(XS, axes),
+        activation="softsign",
+        gate_activation="hard_sigmoid",
+        data_format=data_format,
+        **options,
+    )
+    close(ran, (state, np.transpose(ys, axes)))
 
 
 @pytest.mark.parametrize("data_format", ["NCW", "NWC"])
 def test_dl4j_simple_rnn_is_jrnn_simple_rnn(data_format):
     draw = Dyadic(56)
     weights = nd4j.DL4JSimpleRnnWeights(draw(I, N), draw(N, N), draw(1, N))
-    _, ys = jrnn.simple_rnn(nd4j.dl4j_simple_rnn_to_params(weights), XS)
+    params = nd4j.dl4j_simple_rnn_to_params(weights)
+    state, ys = jrnn.simple_rnn(params, XS, cell=jrnn.SimpleRNNCell("softsign"))
     axes = (0, 2, 1) if data_format == "NCW" else (0, 1, 2)
-    ran = nd4j.dl4j_simple_rnn(np.transpose(XS, axes), weights, data_format=data_format)
-    close(ran, np.transpose(ys, axes))
+    ran = nd4j.dl4j_simple_rnn(
+        weights, np.transpose(XS, axes), activation="softsign", data_format=data_format
+    )
+    close(ran, (state, np.transpose(ys, axes)))
 
 
 def graves_steps(weights):
@@ -215,4 +226,5 @@ def graves_steps(weights):
 def test_dl4j_lstm_of_graves_has_the_columns_of_dl4j():
     draw = Dyadic(58)
     weights = nd4j.DL4JLSTMWeights(draw(I, 4 * N), draw(N, 4 * N + 3), draw(1, 4 * N))
-    close(nd4j.dl4j_lstm(np.transpose(XS, (0, 2, 1)), weights), graves_steps(weights))
+    _, ys = nd4j.dl4j_lstm(weights, np.transpose(XS, (0, 2, 1)))
+    close(ys, graves_steps(weights))
