@@ -153,6 +153,15 @@ def test_gru_layer_is_jrnn_gru():
     close(time_major(nd4j.gru_layer(time_major(XS), STATE.hidden, *weights)), ys)
 
 
+def test_recurrent_biases_of_the_gates_become_part_of_gru_layers_biases():
+    draw = Dyadic(59)
+    bias = np.stack([draw(3 * N), np.append(draw(2 * N), np.zeros(N, np.float32))])
+    params = jrnn.GRUParams(draw(I, 3 * N), draw(N, 3 * N), bias)
+    _, ys = jrnn.gru(params, XS, initial_state=jrnn.GRUState(STATE.hidden))
+    weights = nd4j.gru_layer_from_params(params)
+    close(time_major(nd4j.gru_layer(time_major(XS), STATE.hidden, *weights)), ys)
+
+
 def test_sru_is_jrnn_sru():
     draw = Dyadic(53)
     weights, xs = nd4j.SRUWeights(draw(3 * N, N), draw(2 * N)), draw(B, T, N)
