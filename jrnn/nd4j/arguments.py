@@ -53,6 +53,17 @@ def expect(who: str, shape: tuple[int, ...], **arrays: Any) -> None:
             )
 
 
+def split_rows(who: str, weight: jax.Array, features: int, gates: int) -> list[jax.Array]:
+    """Returns the rows of x and those of the state of one weight [I + n, gates * n]."""
+    rows, width = weight.shape
+    if rows - features != width // gates:
+        raise ValueError(
+            f"jrnn.nd4j.{who}: features is {features}, but a weight of {rows} rows for "
+            f"{width // gates} units has {rows - width // gates} features"
+        )
+    return jnp.split(weight, [features])
+
+
 def lengths_of(
     who: str, name: str, given: ArrayLike | None, batch: int, steps: int
 ) -> jax.Array | None:

@@ -9,6 +9,7 @@ from jrnn.cells.base import check_type
 from jrnn.cells.gru import GRUParams
 from jrnn.cells.simple_rnn import SimpleRNNParams
 from jrnn.cells.sru import SRUParams
+from jrnn.nd4j.arguments import split_rows
 from jrnn.nd4j.weights import GRUWeights, RNNWeights, SRUWeights
 
 
@@ -23,11 +24,11 @@ def gru_to_params(weights: GRUWeights, features: int) -> GRUParams:
         Gate order z, r, h, where z is u. Without biases ``use_bias=False``.
 
     Raises:
-        ValueError: If the weights are not ``GRUWeights``.
+        ValueError: If the weights are not ``GRUWeights``, or not of so many features.
     """
     check_type("jrnn.nd4j.gru_to_params", weights, GRUWeights)
     both = jnp.concatenate([_halves_swapped(weights.ru_weight), weights.c_weight], axis=-1)
-    kernel, recurrent = jnp.split(both, [features])
+    kernel, recurrent = split_rows("gru_to_params", both, features, 3)
     if weights.ru_bias is None and weights.c_bias is None:
         return GRUParams(kernel, recurrent)
     units = weights.c_weight.shape[-1]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jrnn.cells.base import check_type
 from jrnn.cells.lstm import LSTMParams
 from jrnn.layers.bidirectional import BidirectionalParams
+from jrnn.nd4j.arguments import split_rows
 from jrnn.nd4j.weights import LSTMLayerWeights, LSTMWeights, ProjectionLSTMWeights
 
 
@@ -64,10 +65,11 @@ def lstm_to_params(weights: LSTMWeights, features: int, *, forget_bias: float = 
         there if all three are given.
 
     Raises:
-        ValueError: If the weights are not ``LSTMWeights``.
+        ValueError: If the weights are not ``LSTMWeights``, or not of so many features.
     """
     check_type("jrnn.nd4j.lstm_to_params", weights, LSTMWeights)
-    kernel, recurrent = jnp.split(_swapped(weights.ru_weight), [features])
+    kernel, recurrent = split_rows("lstm_to_params", weights.ru_weight, features, 4)
+    kernel, recurrent = _swapped(kernel), _swapped(recurrent)
     bias = None if weights.bias is None else _swapped(weights.bias)
     bias = _with_forget_bias(bias, forget_bias, kernel)
     rows = [row for row in weights[1:4] if row is not None]

@@ -55,7 +55,7 @@ def dl4j_lstm_to_params(weights: DL4JLSTMWeights) -> LSTMParams:
         )
     recurrent, peepholes = jnp.split(weights.rw, [4 * units], axis=-1)
     c, f, o, i = range(4)
-    reordered = [_blocks(one, (i, f, c, o)) for one in (weights.w, recurrent, weights.b[..., :])]
+    reordered = [_blocks(one, (i, f, c, o)) for one in (weights.w, recurrent, weights.b)]
     peephole = peepholes.T[jnp.array([2, 0, 1])] if peepholes.shape[-1] else None
     return LSTMParams(reordered[0], reordered[1], reordered[2].reshape(-1), peephole)
 
@@ -131,8 +131,9 @@ def dl4j_lstm(
     Raises:
         ValueError: If a shape or an option does not fit.
 
-    Differences: with lengths, a step that does not count leaves the state as it was, where DL4J's
-    mask sets the state to zero; that shows in the final state alone.
+    Differences: a step that does not count leaves the state as it was, where DL4J's mask sets it
+    to zero. Outputs are the same for lengths going forward, and backward from a zero state; those
+    after a gap in a mask are not.
 
     Source: DL4J, ``LSTM``, ``GravesLSTM``; Graves, 2012.
     """
