@@ -34,7 +34,7 @@ def at(tree, index):
 
 
 @given(
-    st.sampled_from(["gru", "lstm-all", "stacked"]).map(CELLS.get),
+    st.sampled_from(["gru", "lstm-all", "sru-square", "stacked"]).map(CELLS.get),
     seeds,
     st.booleans(),
     st.fixed_dictionaries(
@@ -71,7 +71,10 @@ def value_and_gradients(params, xs, state, cell, **options):
 
 
 @given(
-    st.sampled_from([("gru-reset_before", False), ("lstm-peephole", True)]), seeds, flags, lengths
+    st.sampled_from([("gru-reset_before", False), ("lstm-peephole", True), ("sru", False)]),
+    seeds,
+    flags,
+    lengths,
 )
 def test_padded_is_unpadded(cell_and_direction, seed, mask, lengths):
     """NaN at the masked steps reaches neither values nor gradients; row by row."""
@@ -222,7 +225,9 @@ def test_bidirectional_is_two_runs(seed, lengths, resets):
     assert_equal(ys, np.concatenate([forward[1], backward[1]], -1))
 
 
-@pytest.mark.parametrize("name", ["simple_rnn", "gru", "gru-reset_before", "lstm-all", "stacked"])
+@pytest.mark.parametrize(
+    "name", ["simple_rnn", "gru", "gru-reset_before", "lstm-all", "sru", "stacked"]
+)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_no_steps_and_no_rows(name, reverse):
     cell = CELLS[name]

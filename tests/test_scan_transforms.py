@@ -15,7 +15,9 @@ from jrnn import GRUCell, rnn
 from tests.cases import CELLS, B, T, U, assert_close, random_params, random_problem
 
 pytestmark = pytest.mark.usefixtures("x64")
-some_cells = pytest.mark.parametrize("name", ["simple_rnn", "gru", "lstm-all", "stacked"])
+some_cells = pytest.mark.parametrize(
+    "name", ["simple_rnn", "gru", "lstm-all", "sru-square", "stacked"]
+)
 LENGTHS = np.array([3, 0, T])
 RESETS = np.arange(B * T).reshape(B, T) % 4 == 2
 
@@ -151,7 +153,7 @@ jax.config.update("jax_enable_x64", True)
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",))
 row = P("rows")
 assert len(jax.devices()) == 4
-for name in ("gru", "lstm-all"):
+for name in ("gru", "lstm-all", "sru-square"):
     cell = CELLS[name]
     params, xs, state = random_problem(29, cell, batch=(8,))
     lengths = np.arange(8) % 6
@@ -184,10 +186,16 @@ def test_shard_map():
     assert done.stdout == "done\n", done.stderr
 
 
-@pytest.mark.parametrize("make", [jrnn.SimpleRNNCell, jrnn.GRUCell, jrnn.LSTMCell])
-def test_named_layers_are_rnn(make):
-    layer = {"SimpleRNNCell": jrnn.simple_rnn, "GRUCell": jrnn.gru, "LSTMCell": jrnn.lstm}
-    layer = layer[make.__name__]
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [
+        (jrnn.SimpleRNNCell, jrnn.simple_rnn),
+        (jrnn.GRUCell, jrnn.gru),
+        (jrnn.LSTMCell, jrnn.lstm),
+        (jrnn.SRUCell, jrnn.sru),
+    ],
+)
+def test_named_layers_are_rnn(make, layer):
     for cell in (make(), make(activation="softsign", use_bias=False)):
         params, xs, state = random_problem(30, cell)
         options = {"initial_state": state, "lengths": LENGTHS, "reverse": True}

@@ -119,7 +119,9 @@ def test_initial_state_is_zero_and_follows_the_input(cell):
     assert jax.tree.structure(fresh) == jax.tree.structure(state)
 
 
-@pytest.mark.parametrize("name", ["simple_rnn", "gru", "gru-reset_before", "lstm-all", "stacked"])
+@pytest.mark.parametrize(
+    "name", ["simple_rnn", "gru", "gru-reset_before", "lstm-all", "sru", "stacked"]
+)
 @pytest.mark.parametrize(
     ("of_params", "of_x", "of_y"),
     [

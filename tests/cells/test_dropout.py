@@ -14,6 +14,7 @@ from jrnn import (
     GRUCell,
     LSTMCell,
     SimpleRNNCell,
+    SRUCell,
     StackedCell,
     bidirectional,
     rnn,
@@ -225,6 +226,12 @@ class Doubled(jrnn.Cell):
         (lambda: DropoutCell(LSTMCell(), dropout="a"), "dropout is 'a'"),
         (lambda: DropoutCell(Doubled(), dropout=0.5), "Doubled.project takes no masks"),
         (lambda: DropoutCell(StackedCell([LSTMCell()]), 0.5), "StackedCell.project takes no"),
+        (
+            lambda: rnn(
+                wrapped(SRUCell()), SRUCell().init(KEY, 4, 2), jnp.ones((2, 3, 4)), key=KEY
+            ),
+            "SRUCell: recurrent dropout masks a product with the state",
+        ),
         (lambda: rnn(LSTMCell(), None, jnp.ones((2, 3, 4)), key=KEY), "LSTMCell draws nothing"),
         (
             lambda: bidirectional(GRUCell(), (None, None), jnp.ones((2, 3, 4)), key=KEY),

@@ -5,10 +5,15 @@ import jax.numpy as jnp
 import pytest
 
 import jrnn
-from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
+from jrnn import GRUCell, LSTMCell, SimpleRNNCell, SRUCell, StackedCell
 
 KEY = jax.random.key(0)
-CELLS = {"SimpleRNNCell": SimpleRNNCell(), "GRUCell": GRUCell(), "LSTMCell": LSTMCell()}
+CELLS = {
+    "SimpleRNNCell": SimpleRNNCell(),
+    "GRUCell": GRUCell(),
+    "LSTMCell": LSTMCell(),
+    "SRUCell": SRUCell(),
+}
 every_cell = pytest.mark.parametrize(("who", "cell"), CELLS.items(), ids=CELLS)
 
 
@@ -42,8 +47,13 @@ def test_bias_there_or_not(who, cell):
         without.project(params, jnp.ones((3, 2)))
 
 
-@every_cell
-@pytest.mark.parametrize("name", ["bias", "recurrent_kernel"])
+@pytest.mark.parametrize(
+    ("who", "cell", "name"),
+    [
+        *((who, cell, "bias") for who, cell in CELLS.items()),
+        *((who, cell, "recurrent_kernel") for who, cell in CELLS.items() if who != "SRUCell"),
+    ],
+)
 def test_weights_of_another_size(who, cell, name):
     params = cell.init(KEY, 2, 4)
     other = cell.init(KEY, 2, 5)
@@ -114,6 +124,7 @@ def test_clip_of_no_projection():
         (GRUCell, "recurrent_activation"),
         (LSTMCell, "activation"),
         (LSTMCell, "recurrent_activation"),
+        (SRUCell, "activation"),
     ],
 )
 def test_unknown_activation_fails_when_the_cell_is_made(make, name):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrnn import GRUCell, LSTMCell, SimpleRNNCell, StackedCell
+from jrnn import GRUCell, LSTMCell, SimpleRNNCell, SRUCell, StackedCell
 
 F, U, P = 40, 60, 50
 KEY = jax.random.key(7)
@@ -33,6 +33,8 @@ def assert_glorot_uniform(array):
         (LSTMCell(), [(F, 4 * U), (U, 4 * U), (4 * U,), None, None]),
         (LSTMCell(use_bias=False), [(F, 4 * U), (U, 4 * U), None, None, None]),
         (LSTMCell(peephole=True), [(F, 4 * U), (U, 4 * U), (4 * U,), (3, U), None]),
+        (SRUCell(), [(F, 4 * U), (2 * U,)]),
+        (SRUCell(use_bias=False), [(F, 4 * U), None]),
         (LSTMCell(projection=P), [(F, 4 * U), (P, 4 * U), (4 * U,), None, (U, P)]),
     ],
     ids=str,

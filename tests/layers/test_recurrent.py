@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrnn import DropoutCell, GRUCell, LSTMCell, SimpleRNNCell, StackedCell, rnn
+from jrnn import DropoutCell, GRUCell, LSTMCell, SimpleRNNCell, SRUCell, StackedCell, rnn
 from jrnn.cells.lstm import LSTMState
 from tests import oracle
 from tests.cases import CELLS, B, F, T, U, assert_close, assert_equal, random_problem
@@ -201,7 +201,9 @@ def test_input_that_is_not_floating(problem, dtype, said):
             rnn(LSTM, params, xs.astype(dtype), **options)
 
 
-@pytest.mark.parametrize("cell", [SimpleRNNCell(), GRUCell(), LSTM, CELLS["stacked"]], ids=str)
+@pytest.mark.parametrize(
+    "cell", [SimpleRNNCell(), GRUCell(), LSTM, SRUCell(), CELLS["stacked"]], ids=str
+)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_dtype_of_the_input_and_params_is_kept(cell, dtype):
     params, xs, _ = random_problem(51, cell)

@@ -16,7 +16,7 @@ import jax, jax.numpy as jnp, numpy as np, jrnn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Explicit,))
 x = jax.random.normal(jax.random.key(1), (8, 5, 3))
-for cell in (jrnn.LSTMCell(projection=40), jrnn.GRUCell(), jrnn.SimpleRNNCell()):
+for cell in (jrnn.LSTMCell(projection=40), jrnn.GRUCell(), jrnn.SimpleRNNCell(), jrnn.SRUCell()):
     params = cell.init(jax.random.key(0), 3, 6)
     wanted = jrnn.rnn(cell, params, x)[1]
     with jax.set_mesh(mesh):
