@@ -1,4 +1,4 @@
-"""The gates of LSTM and GRU, with rules of their own for the default activations.
+"""The gates of LSTM, GRU and SRU, with rules of their own for the default activations.
 
 ``sigmoid(x) = tanh(x / 2) / 2 + 1/2`` exactly, so that all gates of an LSTM are one tanh over one
 array, with constants scaling its columns. The derivatives are given in the form in which a loop
@@ -124,3 +124,25 @@ def gru_before(
     if gate is activations.sigmoid:
         return gru_reset(update, reset, hidden)
     return gate(update), gate(reset) * hidden
+
+
+@jax.custom_jvp
+def sru_gates(
+    candidate: jax.Array, forget: jax.Array, reset: jax.Array, highway: jax.Array, cell: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns an SRU's next cell state and its output [..., U] from gates between 0 and 1."""
+    cell = forget * cell + (1 - forget) * candidate
+    return cell, reset * jnp.tanh(cell) + (1 - reset) * highway
+
+
+@sru_gates.defjvp
+def _sru_gates_jvp(primals, tangents):
+    candidate, forget, reset, highway, cell = primals
+    d_candidate, d_forget, d_reset, d_highway, d_cell = tangents
+    new_cell = forget * cell + (1 - forget) * candidate
+    squashed = jnp.tanh(new_cell)
+    cell_to_output = reset * (1 - squashed * squashed)
+
+    d_cell = forget * d_cell + (cell - candidate) * d_forget + (1 - forget) * d_candidate
+    d_output = cell_to_output * d_cell + (squashed - highway) * d_reset + (1 - reset) * d_highway
+    return (new_cell, reset * squashed + (1 - reset) * highway), (d_cell, d_output)

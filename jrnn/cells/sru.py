@@ -19,6 +19,7 @@ from jrnn.cells.base import (
     gate_products,
     zeros,
 )
+from jrnn.cells.gates import sru_gates
 from jrnn.initializers import Initializer
 
 
@@ -129,8 +130,12 @@ class SRUCell(Cell):
                 "none; use dropout (of the input) alone, or drops_state=True"
             )
         candidate, forget, reset, highway = z
-        cell = forget * state.cell + (1 - forget) * candidate
-        y = reset * activations.get(self.activation)(cell) + (1 - reset) * highway
+        activation = activations.get(self.activation)
+        if activation is activations.tanh:
+            cell, y = sru_gates(candidate, forget, reset, highway, state.cell)
+        else:
+            cell = forget * state.cell + (1 - forget) * candidate
+            y = reset * activation(cell) + (1 - reset) * highway
         return SRUState(cell), y
 
 
