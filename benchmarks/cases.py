@@ -21,18 +21,20 @@ class CellKind:
     variants: Mapping[str, Callable[[int, "Shape"], Shapes]]
     gates: int
     convolves: bool = False  # its products are convolutions of images
+    recurrent: bool = True  # it has a product with its state
 
     @property
     def default(self) -> str:
         return next(iter(self.variants))
 
     def step_product(self, shape: "Shape") -> tuple[int, int, int]:
-        """Returns rows, inner size and columns of the recurrent product of one step."""
-        return shape.B * shape.pixels, shape.window_size * shape.U, self.gates * shape.U
+        """Returns rows, inner size and columns of one step's product: the recurrent one, if any."""
+        inner = shape.window_size * (shape.U if self.recurrent else shape.F)
+        return shape.B * shape.pixels, inner, self.gates * shape.U
 
     def flops(self, features: int, shape: "Shape") -> int:
-        """Returns the operations of both products in one step of one row."""
-        inner = shape.window_size * (features + shape.U)
+        """Returns the operations of all products in one step of one row."""
+        inner = shape.window_size * (features + (shape.U if self.recurrent else 0))
         return 2 * shape.pixels * inner * self.gates * shape.U
 
 
@@ -48,6 +50,11 @@ def _gated(gates: int, bias_rows: tuple[int, ...] = ()) -> Callable[[int, "Shape
     return shapes
 
 
+def _simple(F: int, shape: "Shape") -> Shapes:
+    """An SRU's, with a projection of its input for any number of features."""
+    return {"kernel": (F, 4 * shape.U), "bias": (2 * shape.U,)}
+
+
 CELLS: dict[str, CellKind] = {
     "lstm": CellKind(variants={"standard": _gated(4)}, gates=4),
     "gru": CellKind(
@@ -59,9 +66,11 @@ CELLS: dict[str, CellKind] = {
         gates=3,
     ),
     "simple_rnn": CellKind(variants={"tanh": _gated(1), "relu": _gated(1)}, gates=1),
+    "sru": CellKind(variants={"projected": _simple}, gates=4, recurrent=False),
     "conv_lstm2d": CellKind(variants={"standard": _gated(4)}, gates=4, convolves=True),
 }
-MATMUL_CELLS = tuple(name for name, kind in CELLS.items() if not kind.convolves)
+LIBRARY_CELLS = tuple(name for name in CELLS if name != "sru")  # no peer's library has an SRU
+MATMUL_CELLS = tuple(name for name in LIBRARY_CELLS if not CELLS[name].convolves)
 
 
 @dataclasses.dataclass(frozen=True)

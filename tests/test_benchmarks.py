@@ -110,10 +110,13 @@ def test_report(results):
 
 def test_grid():
     cases = grid(CELLS, MODES, LAYOUTS, GRID)
-    assert len({case.key for case in cases}) == len(cases) == 2 * 4 * (3 * 8 + 4)
+    assert len({case.key for case in cases}) == len(cases) == 2 * 4 * (4 * 8 + 4)
     assert all(Case.parse(case.key) == case for case in cases)
     lstm = Case("lstm", "forward", "plain", Shape(5, 2, 3, 4))
     assert lstm.flops == 2 * 5 * 2 * 16 * (3 + 4)
+    sru = Case("sru", "gradient", "plain", Shape(5, 2, 3, 4))
+    assert sru.flops == 3 * 2 * 5 * 2 * 16 * 3
+    assert CELLS["sru"].step_product(sru.shape) == (2, 3, 16)
     conv_lstm = Case("conv_lstm2d", "forward", "plain", Shape(5, 2, 3, 4, 7, 6, 3))
     assert conv_lstm.flops == 2 * 5 * 2 * (7 * 6) * (3 * 3) * 16 * (3 + 4)
     with pytest.raises(ValueError, match="TxBxFxU"):

@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Mapping
 
-from benchmarks.cases import CELLS, MATMUL_CELLS
+from benchmarks.cases import CELLS, LIBRARY_CELLS, MATMUL_CELLS
 from benchmarks.peers.base import Peer
 
 
@@ -38,15 +38,16 @@ ENTRIES: dict[str, Entry] = {
         _HERE + "jrnn_functions:Jrnn", _JAX, {"simple_rnn": "relu"}, only=("simple_rnn",)
     ),
     "naive": Entry(_HERE + "naive_scan:Naive", _JAX),
-    "flax_linen": Entry(_HERE + "flax_linen:FlaxLinen", ("flax", *_JAX)),
+    "flax_linen": Entry(_HERE + "flax_linen:FlaxLinen", ("flax", *_JAX), only=LIBRARY_CELLS),
     "flax_nnx": Entry(
         _HERE + "flax_nnx:FlaxNNX", ("flax", *_JAX), {"gru": "input_bias"}, only=MATMUL_CELLS
     ),
-    "keras": Entry(_HERE + "keras_layers:KerasLayers", ("keras", *_JAX)),
+    "keras": Entry(_HERE + "keras_layers:KerasLayers", ("keras", *_JAX), only=LIBRARY_CELLS),
     "haiku": Entry(
         _HERE + "haiku_unroll:Haiku",
         ("dm-haiku", *_JAX),
         {"gru": "reset_before", "simple_rnn": "relu"},
+        only=LIBRARY_CELLS,
     ),
     "equinox": Entry(_HERE + "equinox_scan:Equinox", ("equinox", *_JAX), only=MATMUL_CELLS),
     "torch": Entry(_HERE + "torch_nn:Torch", ("torch",), devices=("cpu",), only=MATMUL_CELLS),

@@ -11,6 +11,7 @@ LAYERS = {
     "lstm": (jrnn.lstm, jrnn.LSTMParams),
     "gru": (jrnn.gru, jrnn.GRUParams),
     "simple_rnn": (jrnn.simple_rnn, jrnn.SimpleRNNParams),
+    "sru": (jrnn.sru, jrnn.SRUParams),
     "conv_lstm2d": (jrnn.conv_lstm, jrnn.ConvLSTMParams),
 }
 CELLS = {
@@ -19,6 +20,7 @@ CELLS = {
     ("gru", "reset_before"): jrnn.GRUCell(reset_after=False),
     ("simple_rnn", "tanh"): jrnn.SimpleRNNCell(),
     ("simple_rnn", "relu"): jrnn.SimpleRNNCell(activation="relu"),
+    ("sru", "projected"): jrnn.SRUCell(),
     ("conv_lstm2d", "standard"): jrnn.ConvLSTMCell(padding="same"),
 }
 
@@ -47,7 +49,7 @@ class Jrnn(JaxPeer):
             map_layers(lambda weights: params_type(**weights), data.layers),
             both_ways if case.directions == 2 else one_way,
             lambda grads: map_layers(lambda own: numpy_weights(**_given(own)), grads),
-            lambda states: [state.hidden for state in states],
+            lambda states: [state[0] for state in states],  # the hidden one, or an SRU's cell
         )
 
 
