@@ -26,7 +26,8 @@ class Cell(Protocol):
     masked.
 
     ``x`` may be any pytree of arrays. A cell whose features span more than one axis (an image,
-    say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise.
+    say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise. One
+    whose step has no product with its state may say so by ``elementwise = True``, for speed alone.
     """
 
     def init(self, key: jax.Array, features: Any, units: Any) -> Params:

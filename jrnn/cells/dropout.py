@@ -79,6 +79,11 @@ class DropoutCell(Cell):
         """Number of feature axes of the input: the inner cell's."""
         return getattr(self.cell, "feature_ndim", 1)
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether a step has no product with the state: the inner cell's."""
+        return getattr(self.cell, "elementwise", False)
+
     def init(self, key: jax.Array, features: Any, units: Any, *args: Any) -> Params:
         """Returns the inner cell's fresh parameters."""
         return self.cell.init(key, features, units, *args)

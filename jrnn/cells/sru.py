@@ -59,6 +59,7 @@ class SRUCell(Cell):
     Source: Lei et al., 2018 (arXiv:1709.02755, its first version); ND4J's ``sruCell``.
     """
 
+    elementwise: ClassVar[bool] = True
     gates: ClassVar[int] = 4  # products; three, and the fourth's masks unused, if the highway is x
 
     activation: Activation | str = "tanh"

@@ -81,7 +81,10 @@ def scan_cell(
         return_all_states=return_all_states,
         masked_output=masked_output,
     )
-    plan = make_plan(implementation, reverse, unroll, xs, one.z, one.carry[0])
+    elementwise = getattr(cell, "elementwise", False)
+    plan = make_plan(
+        implementation, reverse, unroll, xs, one.z, one.carry[0], elementwise=elementwise
+    )
     (state, output), (states, ys) = loop(
         one.body, one.prepare, one.fixed, one.carry, one.inputs, plan
     )

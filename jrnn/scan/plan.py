@@ -11,6 +11,7 @@ Implementation = Literal["auto", "hoisted", "chunked", "in_loop"]
 IMPLEMENTATIONS = ("auto", "hoisted", "chunked", "in_loop")
 
 _HOISTED_BYTES = 8 * 2**20  # a larger projection of all steps is fetched from memory, not caches
+_ELEMENTWISE_BYTES = 28 * 2**20  # ... and twice as slowly if malloc asks the system, from 32 MiB
 _CHUNK_BYTES = 2 * 2**20  # about a core's second cache
 _GRADIENT_ROWS = 1024, 4096  # fewest and most steps × rows that the gradient takes at once
 _DEFAULT_GRADIENT_ROWS = 16384  # ... on other backends
@@ -27,8 +28,13 @@ def make_plan(
     xs: Any,
     z: Any,
     state: Any,
+    *,
+    elementwise: bool = False,
 ) -> Plan:
-    """Returns the plan for a loop over ``xs``, given one step's projection and state."""
+    """Returns the plan for a loop over ``xs``, given one step's projection and state.
+
+    ``elementwise`` says that a step has no product with the state.
+    """
     sizes = {size for leaf in jax.tree.leaves((xs, z, state)) for size in leaf.shape}
     if not all(isinstance(size, int) for size in sizes):  # symbolic: nothing to decide by
         block = 1 if implementation == "in_loop" else None
@@ -40,7 +46,9 @@ def make_plan(
     step_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(z))
     backend = jax.default_backend()
     by_hand = implementation
-    if implementation == "auto":
+    if implementation == "auto" and elementwise and backend == "cpu":
+        implementation = "chunked" if steps * step_bytes > _ELEMENTWISE_BYTES else "hoisted"
+    elif implementation == "auto":
         large = steps * step_bytes > _HOISTED_BYTES
         products = len(jax.tree.leaves(z))
         implementation = _choose(backend, large, rows, features, gates, products)
