@@ -9,6 +9,7 @@ from jax.test_util import check_grads
 from jrnn import DropoutCell, SRUCell, SRUParams, SRUState, rnn, sru
 from tests import oracle
 from tests.cases import assert_close, random_params
+from tests.scan.test_guard import innermost_loops, products
 
 B, T, F = 3, 5, 4
 KEY = jax.random.key(3)
@@ -188,3 +189,18 @@ def test_sizes_that_no_kernel_would_tell():
     with fails("SRUCell.init: 8 features and 6 units without bias", "8 units", "use a bias"):
         SRUCell(use_bias=False).init(KEY, 8, 6)
     assert SRUCell().init(KEY, 8, 6).kernel.shape == (8, 24)
+
+
+@pytest.mark.parametrize(("features", "units"), [(2, 4), (4, 4)])
+@pytest.mark.parametrize("wrap", [lambda cell: cell, DropoutCell], ids=["plain", "dropout"])
+def test_no_product_stands_in_the_loop(features, units, wrap, monkeypatch):
+    """A step has none of its own, so that projecting each input by itself never pays."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    params = SRUCell().init(KEY, features, units)
+    for steps, rows in ((20, 4), (400, 4096)):  # all at once, and in blocks
+        xs = jax.ShapeDtypeStruct((rows, steps, features), jnp.float32)
+        jaxpr = jax.make_jaxpr(lambda xs: rnn(wrap(SRUCell()), params, xs))(xs).jaxpr
+        (loop,), none = innermost_loops(jaxpr)
+        assert not none
+        assert products(loop) == []
+        assert (loop.params["length"] == steps) == (steps == 20)
