@@ -11,7 +11,7 @@ Implementation = Literal["auto", "hoisted", "chunked", "in_loop"]
 IMPLEMENTATIONS = ("auto", "hoisted", "chunked", "in_loop")
 
 _HOISTED_BYTES = 8 * 2**20  # a larger projection of all steps is fetched from memory, not caches
-_ELEMENTWISE_BYTES = 28 * 2**20  # ... and twice as slowly if malloc asks the system, from 32 MiB
+_ELEMENTWISE_BYTES = 28 * 2**20  # ... which pays up to here where no step has a product of its own
 _CHUNK_BYTES = 2 * 2**20  # about a core's second cache
 _GRADIENT_ROWS = 1024, 4096  # fewest and most steps × rows that the gradient takes at once
 _DEFAULT_GRADIENT_ROWS = 16384  # ... on other backends
