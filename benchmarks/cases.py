@@ -52,7 +52,7 @@ def _gated(gates: int, bias_rows: tuple[int, ...] = ()) -> Callable[[int, "Shape
 
 def _simple(F: int, shape: "Shape") -> Shapes:
     """An SRU's, with a projection of its input for any number of features."""
-    return {"kernel": (F, 4 * shape.U), "bias": (2 * shape.U,)}
+    return {"kernel": (F, 3 * shape.U), "bias": (2 * shape.U,), "highway_kernel": (F, shape.U)}
 
 
 CELLS: dict[str, CellKind] = {

@@ -85,7 +85,7 @@ def sru_step(cell, p, state, x):
     bias = np.zeros(2 * len(c)) if p.bias is None else p.bias
     f = np_sigmoid(block(p.kernel, 1, len(c)).T @ x + block(bias, 0, len(c)))
     r = np_sigmoid(block(p.kernel, 2, len(c)).T @ x + block(bias, 1, len(c)))
-    skip = x if p.kernel.shape[1] == 3 * len(c) else block(p.kernel, 3, len(c)).T @ x
+    skip = x if p.highway_kernel is None else p.highway_kernel.T @ x
     c = f * c + (1 - f) * (block(p.kernel, 0, len(c)).T @ x)
     return (c,), r * ACTIVATIONS[cell.activation](c) + (1 - r) * skip
 
@@ -117,8 +117,7 @@ def zero_state(cell, params):
     if isinstance(cell, StackedCell):
         return tuple(zero_state(*pair) for pair in zip(cell.cells, params, strict=True))
     if isinstance(cell, SRUCell):
-        features, width = params.kernel.shape
-        return (np.zeros(features if width == 3 * features else width // 4),)
+        return (np.zeros(params.kernel.shape[1] // 3),)
     hidden, width = params.recurrent_kernel.shape
     cell_state = (np.zeros(width // 4),) if isinstance(cell, LSTMCell) else ()
     return (np.zeros(hidden), *cell_state)

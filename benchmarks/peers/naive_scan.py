@@ -56,10 +56,10 @@ def relu_step(p, state, x):
 def sru_step(p, state, x):
     _, c = state
     bf, br = jnp.split(p["bias"], 2)
-    z, f, r, highway = jnp.split(x @ p["kernel"], 4, axis=-1)
+    z, f, r = jnp.split(x @ p["kernel"], 3, axis=-1)
     f, r = jax.nn.sigmoid(f + bf), jax.nn.sigmoid(r + br)
     c = f * c + (1 - f) * z
-    return (r * jnp.tanh(c) + (1 - r) * highway, c)
+    return (r * jnp.tanh(c) + (1 - r) * (x @ p["highway_kernel"]), c)
 
 
 def conv_lstm_step(p, state, x):

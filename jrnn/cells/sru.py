@@ -14,6 +14,7 @@ from jrnn.cells.base import (
     Masks,
     check_bias,
     check_input,
+    check_shape,
     check_sizes,
     check_type,
     gate_products,
@@ -24,10 +25,11 @@ from jrnn.initializers import Initializer
 
 
 class SRUParams(NamedTuple):
-    """Parameters of an SRU; the kernel's blocks are candidate, forget, reset and highway."""
+    """Parameters of an SRU; the kernel's blocks are candidate, forget and reset."""
 
-    kernel: jax.Array  # [F, 3U] if F == U, as in ND4J; [F, 4U] with a block for the highway
+    kernel: jax.Array  # [F, 3U]
     bias: jax.Array | None = None  # [2U]: forget, reset
+    highway_kernel: jax.Array | None = None  # [F, U], where F is not U
 
 
 class SRUState(NamedTuple):
@@ -40,27 +42,28 @@ class SRUState(NamedTuple):
 class SRUCell(Cell):
     """The simple recurrent unit, without weights on its state.
 
-    With ``Wc, Wf, Wr`` and ``Wx`` the blocks of the kernel::
+    With ``Wc, Wf, Wr`` the blocks of the kernel::
 
         f  = sigmoid(x @ Wf + bf)
         r  = sigmoid(x @ Wr + br)
         c' = f * c + (1 - f) * (x @ Wc)
         y  = r * activation(c') + (1 - r) * highway
 
-    ``highway`` is ``x`` itself with a kernel of three blocks, which needs as many units as
-    features, and ``x @ Wx`` with one of four.
+    ``highway`` is ``x`` itself, which needs as many units as features, or ``x @ highway_kernel``
+    where the parameters hold one.
 
     Args:
         activation: Of the cell's state: a function or a name known to ``jrnn.activations.get``.
         use_bias: Whether the parameters hold a bias.
-        kernel_initializer: A function or name known to ``jrnn.initializers.get``.
+        kernel_initializer: A function or name known to ``jrnn.initializers.get``; also draws the
+            highway's kernel.
         bias_initializer: Likewise, for the bias.
 
     Source: Lei et al., 2018 (arXiv:1709.02755, its first version); ND4J's ``sruCell``.
     """
 
     elementwise: ClassVar[bool] = True
-    gates: ClassVar[int] = 4  # products; three, and the fourth's masks unused, if the highway is x
+    gates: ClassVar[int] = 4  # products; the last one's masks are unused if the highway is x
 
     activation: Activation | str = "tanh"
     use_bias: bool = True
@@ -75,25 +78,17 @@ class SRUCell(Cell):
     def init(
         self, key: jax.Array, features: int, units: int, dtype: DTypeLike = jnp.float32
     ) -> SRUParams:
-        """Returns fresh parameters: kernel [F, 3U], or [F, 4U] where F is not U, and bias [2U].
-
-        Raises:
-            ValueError: If a size is no positive integer, or the shapes would be those of another
-                number of units: without bias where 4U is 3F.
-        """
+        """Returns fresh parameters: kernel [F, 3U], bias [2U], and [F, U] where F is not U."""
         check_sizes("SRUCell.init", features=features, units=units)
-        if not self.use_bias and 4 * units == 3 * features:
-            raise ValueError(
-                f"SRUCell.init: {features} features and {units} units without bias need a kernel "
-                f"that cannot be told from one of {features} units; use a bias or other sizes"
-            )
-        keys = jax.random.split(key, 2)
-        width = (3 if features == units else 4) * units
-        kernel = initializers.get(self.kernel_initializer)(keys[0], (features, width), dtype)
-        if not self.use_bias:
-            return SRUParams(kernel)
-        bias = initializers.get(self.bias_initializer)(keys[1], (2 * units,), dtype)
-        return SRUParams(kernel, bias)
+        keys = jax.random.split(key, 3)
+        draw = initializers.get(self.kernel_initializer)
+        kernel = draw(keys[0], (features, 3 * units), dtype)
+        bias = None
+        if self.use_bias:
+            bias = initializers.get(self.bias_initializer)(keys[1], (2 * units,), dtype)
+        if features == units:
+            return SRUParams(kernel, bias)
+        return SRUParams(kernel, bias, draw(keys[2], (features, units), dtype))
 
     def initial_state(self, params: SRUParams, z: tuple[jax.Array, ...]) -> SRUState:
         """Returns the zero state [..., U]."""
@@ -104,11 +99,17 @@ class SRUCell(Cell):
     ) -> tuple[jax.Array, ...]:
         """Returns candidate, forget gate, reset gate and highway, each [..., U]."""
         check_type("SRUCell", params, SRUParams)
-        blocks = _blocks(params)
-        check_bias("SRUCell", params.bias, self.use_bias, (2 * params.kernel.shape[1] // blocks,))
+        features, units = params.kernel.shape[0], params.kernel.shape[-1] // 3
+        check_shape("SRUCell", "kernel", params.kernel, (features, 3 * units))
+        check_bias("SRUCell", params.bias, self.use_bias, (2 * units,))
+        kernels = jnp.split(params.kernel, 3, axis=-1)
+        highway_kernel = params.highway_kernel
+        if features != units or highway_kernel is not None:
+            check_shape("SRUCell", "highway_kernel", highway_kernel, (features, units))
+        kernels += [] if highway_kernel is None else [highway_kernel]
         xs = check_input("SRUCell", xs, params.kernel)
-        kernels = jnp.split(params.kernel, blocks, axis=-1)
-        candidate, forget, reset, *projected = gate_products(xs, kernels, None, dropout[:blocks])
+        masks = dropout[: len(kernels)]
+        candidate, forget, reset, *projected = gate_products(xs, kernels, None, masks)
         if params.bias is not None:
             of_forget, of_reset = jnp.split(params.bias, 2)
             forget, reset = forget + of_forget, reset + of_reset
@@ -138,22 +139,3 @@ class SRUCell(Cell):
             cell = forget * state.cell + (1 - forget) * candidate
             y = reset * activation(cell) + (1 - reset) * highway
         return SRUState(cell), y
-
-
-def _blocks(params: SRUParams) -> int:
-    """Returns how many blocks the kernel has: 3 with the input itself as highway, else 4.
-
-    [4, 12] is both three blocks of 4 units and four of 3: then the bias tells.
-    """
-    features, width = params.kernel.shape[0], params.kernel.shape[-1]
-    four = params.kernel.shape == (features, width) and width % 4 == 0
-    if params.kernel.shape == (features, 3 * features) and not (
-        four and params.bias is not None and params.bias.shape == (width // 2,)
-    ):
-        return 3
-    if four:
-        return 4
-    raise ValueError(
-        f"SRUCell: kernel is shape {params.kernel.shape}, but this cell needs "
-        f"{(features, 3 * features)}, or four blocks of one size: [{features}, 4 * units]"
-    )

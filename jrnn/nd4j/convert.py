@@ -130,14 +130,14 @@ def sru_from_params(params: SRUParams) -> SRUWeights:
     That is the page's layout; upstream's ``sru`` wants it transposed.
 
     Raises:
-        ValueError: If the parameters are no SRU's, or one's whose input is not of K features.
+        ValueError: If the parameters are no SRU's, or hold a highway kernel.
     """
     check_type("jrnn.nd4j.sru_from_params", params, SRUParams)
     features, width = params.kernel.shape
-    if width != 3 * features:
+    if width != 3 * features or params.highway_kernel is not None:
         raise ValueError(
             f"jrnn.nd4j.sru_from_params: kernel has shape {params.kernel.shape}, but ND4J's SRU "
-            "needs [K, 3K]: as many units as features"
+            "needs [K, 3K], as many units as features, and no highway_kernel"
         )
     bias = params.bias
     return SRUWeights(

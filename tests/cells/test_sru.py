@@ -1,4 +1,4 @@
-"""What is an SRU's alone: kernels of three and four blocks, and no product with the state."""
+"""What is an SRU's alone: the highway, and no product with the state."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from tests.scan.test_guard import innermost_loops, products
 
 B, T, F = 3, 5, 4
 KEY = jax.random.key(3)
-SIZES = [(4, 4), (4, 3), (4, 2), (3, 3)]  # [4, 12] is the kernel of the first two
+SIZES = [(4, 4), (4, 3), (2, 5)]
 every_size = pytest.mark.parametrize(("features", "units"), SIZES)
 
 
@@ -30,12 +30,10 @@ def fails(*parts):
 
 
 def by_hand(params, xs, state, masks=(1, 1, 1, 1)):
-    """Outputs with tanh, from the equations: the kernel's block k meets `xs * masks[k]`."""
+    """Outputs with tanh, from the equations: product k is one of `xs * masks[k]`."""
     units = state.cell.shape[-1]
-    blocks = [
-        params.kernel[:, k * units : (k + 1) * units]
-        for k in range(params.kernel.shape[1] // units)
-    ]
+    blocks = [params.kernel[:, k * units : (k + 1) * units] for k in range(3)]
+    blocks += [] if params.highway_kernel is None else [params.highway_kernel]
     c, ys = state.cell, []
     for t in range(xs.shape[1]):
         found = [(xs[:, t] * mask) @ part for mask, part in zip(masks, blocks, strict=False)]
@@ -48,21 +46,21 @@ def by_hand(params, xs, state, masks=(1, 1, 1, 1)):
 
 @pytest.mark.usefixtures("x64")
 @every_size
-def test_three_blocks_or_four(features, units):
+def test_highway_is_projected_where_sizes_differ(features, units):
     params, xs, state = random_problem(0, SRUCell(), features, units)
-    assert params.kernel.shape == (features, (3 if features == units else 4) * units)
+    assert (params.highway_kernel is None) == (features == units)
     _, ys = sru(params, xs, initial_state=state)
     assert_close(ys, by_hand(params, xs, state))
 
 
 @pytest.mark.usefixtures("x64")
-def test_four_blocks_for_as_many_units():
-    """A projection where none is needed: with the identity it is a kernel of three blocks."""
+def test_highway_may_be_projected_for_as_many_units():
+    """A projection where none is needed: with the identity it is none."""
     params, xs, state = random_problem(1, SRUCell(), F, F)
-    four = params._replace(kernel=np.concatenate([params.kernel, np.eye(F)], 1))
+    four = params._replace(highway_kernel=np.eye(F))
     run = jax.jit(lambda params: sru(params, xs, initial_state=state))
     assert_close(run(four), run(params))
-    other = params._replace(kernel=np.concatenate([params.kernel, 2 * np.eye(F)], 1))
+    other = params._replace(highway_kernel=2 * np.eye(F))
     assert abs(run(other)[1] - run(params)[1]).max() > 0.1
 
 
@@ -105,16 +103,19 @@ def test_dtypes_where_the_input_is_the_highway(of_params, of_x, of_y):
 def test_parameters_drawn():
     features, units = 60, 40
     params = SRUCell().init(KEY, features, units)
-    limit = np.sqrt(6 / (features + 4 * units))
-    assert 0.98 * limit < abs(params.kernel).max() <= limit
+    for kernel, width in ((params.kernel, 3 * units), (params.highway_kernel, units)):
+        assert kernel.shape == (features, width)
+        limit = np.sqrt(6 / (features + width))
+        assert 0.98 * limit < abs(kernel).max() <= limit
     assert not params.bias.any()
     square = SRUCell(bias_initializer="ones").init(KEY, units, units, "bfloat16")
-    assert [leaf.shape for leaf in square] == [(units, 3 * units), (2 * units,)]
-    assert {leaf.dtype for leaf in square} == {jnp.dtype("bfloat16")}
+    assert [leaf.shape for leaf in square[:2]] == [(units, 3 * units), (2 * units,)]
+    assert square.highway_kernel is None
+    assert {leaf.dtype for leaf in square[:2]} == {jnp.dtype("bfloat16")}
     assert (square.bias == 1).all()
     normal = SRUCell(kernel_initializer="normal", bias_initializer="normal")
     one, other = normal.init(KEY, 4, 2), normal.init(jax.random.key(4), 4, 2)
-    assert len({float(leaf.ravel()[0]) for leaf in (*one, *other)}) == 4
+    assert len({float(leaf.ravel()[0]) for leaf in (*one, *other)}) == 6
 
 
 @pytest.mark.usefixtures("x64")
@@ -170,25 +171,27 @@ def test_gradient(features, units):
     check_grads(ours, (params, xs, state), 1, ("fwd", "rev"), 1e-6, 1e-6, eps=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(4, 13), (4, 15), (3, 6), (4,), (4, 4, 12)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 13), (4, 14), (4,), (4, 4, 12)], ids=str)
 def test_kernel_of_another_shape(shape):
-    with fails("SRUCell: kernel is shape", str(shape)[1:-1], r"4 \* units"):
+    with fails("SRUCell: kernel is shape", str(shape)[1:-1], "needs shape"):
         sru(SRUParams(jnp.ones(shape), jnp.ones(6)), jnp.ones((B, T, shape[0])))
 
 
 @pytest.mark.parametrize(
     ("kernel", "bias", "needed"),
-    [((4, 12), 7, 8), ((4, 8), 8, 4), ((3, 9), 4, 6), ((4, 16), 6, 8)],
+    [((4, 12), 7, 8), ((4, 6), 8, 4), ((3, 9), 4, 6)],
 )
 def test_bias_of_another_size(kernel, bias, needed):
     with fails("SRUCell: bias is shape", rf"\({bias},\)", rf"needs shape \({needed},\)"):
         sru(SRUParams(jnp.ones(kernel), jnp.ones(bias)), jnp.ones((B, T, kernel[0])))
 
 
-def test_sizes_that_no_kernel_would_tell():
-    with fails("SRUCell.init: 8 features and 6 units without bias", "8 units", "use a bias"):
-        SRUCell(use_bias=False).init(KEY, 8, 6)
-    assert SRUCell().init(KEY, 8, 6).kernel.shape == (8, 24)
+def test_highway_kernel_missing_or_of_another_shape():
+    params, xs = SRUParams(jnp.ones((4, 9)), jnp.ones(6)), jnp.ones((B, T, 4))
+    with fails("SRUCell: highway_kernel is None", r"\(4, 3\)"):
+        sru(params, xs)
+    with fails("SRUCell: highway_kernel is shape", r"\(3, 4\)", r"\(4, 3\)"):
+        sru(params._replace(highway_kernel=jnp.ones((3, 4))), xs)
 
 
 @pytest.mark.parametrize(("features", "units"), [(2, 4), (4, 4)])
