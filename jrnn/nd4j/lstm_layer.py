@@ -159,9 +159,9 @@ def lstm_layer_cell(
 @functools.partial(jax.jit, static_argnums=4)
 def _lstm_layer_cell(x, weights, c_last, y_last, config):
     cell, params = _parts(config, weights)
-    zeros = cell.initial_state(params, cell.project(params, x))
-    state = jax.tree.map(jnp.add, zeros, lstm_state(y_last, c_last))
-    return HiddenAndCell(*cell(params, state, x)[0])
+    z = cell.project(params, x)
+    state = jax.tree.map(jnp.add, cell.initial_state(params, z), lstm_state(y_last, c_last))
+    return HiddenAndCell(*cell.step(params, state, z)[0])
 
 
 def _check(who: str, weights: LSTMLayerWeights, features: int, both: tuple[int, ...]) -> int:
