@@ -19,7 +19,7 @@ ACTIVATIONS = {
     "HARD_SIGMOID": lambda v, alpha, beta: np.clip(0.2 * v + 0.5, 0, 1),
     "ELU": lambda v, alpha, beta: np.where(v >= 0, v, alpha * (np.exp(v) - 1)),
     "SOFTSIGN": lambda v, alpha, beta: v / (1 + np.abs(v)),
-    "SOFTPLUS": lambda v, alpha, beta: np.log1p(np.exp(v)),
+    "SOFTPLUS": lambda v, alpha, beta: np.logaddexp(0, v),
 }
 
 

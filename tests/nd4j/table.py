@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
@@ -142,10 +141,10 @@ OPS = {
 
 
 def arguments(op, seed=0):
-    """Random float64 arguments of an op, halved, lest gates saturate; lengths from 0 to T."""
+    """Random float64 NumPy arguments of an op, halved, lest gates saturate; lengths from 0 to T."""
     rng = np.random.default_rng(seed)
-    args = jax.tree.map(lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape)), op.shapes)
-    lengths = (jnp.asarray(rng.permutation(np.arange(B) % (T + 1))),) if op.lengths else ()
+    args = jax.tree.map(lambda leaf: 0.5 * rng.normal(size=leaf.shape), op.shapes)
+    lengths = (rng.permutation(np.arange(B) % (T + 1)),) if op.lengths else ()
     return (*args, *lengths)
 
 

@@ -1,5 +1,7 @@
 """Every op against the NumPy float64 loops, on random data: options meet every other option."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,25 +34,13 @@ def compare(actual, expected):
 
 # LSTM layer
 
-LAYOUTS = [
-    *(
-        (mode, data_format)
-        for mode in ("FWD", "BWD", "BIDIR_SUM", "BIDIR_CONCAT")
-        for data_format in ("TNS", "NTS", "NST")
-    ),
-    ("BIDIR_EXTRA_DIM", "TNS"),
-    ("BIDIR_EXTRA_DIM", "T2NS"),
-]
-OUTPUTS = [
-    (h, last_h, last_c)
-    for h in (True, False)
-    for last_h in (True, False)
-    for last_c in (True, False)
-    if h or last_h or last_c
-]
+FORMATS = {"BIDIR_EXTRA_DIM": ("TNS", "T2NS", "TNS")}  # of three places; of the others:
+PLAIN_FORMATS = ("TNS", "NTS", "NST")
+SUBSETS = [asked for asked in itertools.product((True, False), repeat=3) if any(asked)]
 LAYER = {
-    "layout": LAYOUTS,
-    "outputs": OUTPUTS,
+    "mode": ["FWD", "BWD", "BIDIR_SUM", "BIDIR_CONCAT", "BIDIR_EXTRA_DIM"],
+    "format": [0, 1, 2],
+    "outputs": [(True, True, True), (False, True, True), (True, False, False)],
     "states": list(STATES),
     "lengths": [None, LENGTHS],
     "biases": [True, False],
@@ -85,7 +75,8 @@ def check_layer(x, weights, states, **options):
 @pytest.mark.parametrize("options", every_pair(LAYER), ids=str)
 def test_lstm_layer(options):
     rng = np.random.default_rng(1)
-    mode, data_format = options["layout"]
+    mode = options["mode"]
+    data_format = FORMATS.get(mode, PLAIN_FORMATS)[options["format"]]
     directions = (2,) if mode.startswith("BIDIR") else ()
     weights = layer_weights(rng, directions, options["biases"], options["peephole"])
     given = {name: normal(rng, *directions, B, U) for name in STATES[options["states"]]}
@@ -104,12 +95,19 @@ def test_lstm_layer(options):
     )
 
 
-@pytest.mark.parametrize("data_format", ["TNS", "NTS", "NST"])
-@pytest.mark.parametrize("bwd_lengths", ["left", "right"])
-def test_which_steps_count_backward(data_format, bwd_lengths):
-    """Backward alone, over the last steps of a row as upstream or over the first."""
+@pytest.mark.parametrize("asked", SUBSETS, ids=str)
+def test_subsets_of_the_outputs(asked):
+    rng = np.random.default_rng(19)
+    names = ("ret_full_sequence", "ret_last_h", "ret_last_c")
+    options = dict(zip(names, asked, strict=True))
+    check_layer(normal(rng, T, B, F), layer_weights(rng), {"max_ts_length": LENGTHS}, **options)
+
+
+@pytest.mark.parametrize("data_format", PLAIN_FORMATS)
+def test_first_steps_count_backward(data_format):
+    """Backward alone, over the first steps of a row, not over the last as upstream."""
     rng = np.random.default_rng(18)
-    given = {"max_ts_length": LENGTHS, "bwd_lengths": bwd_lengths, "c_last": normal(rng, B, U)}
+    given = {"max_ts_length": LENGTHS, "bwd_lengths": "left", "c_last": normal(rng, B, U)}
     every = {"lstm_direction_mode": "BWD", "ret_last_h": True, "ret_last_c": True}
     weights = layer_weights(rng, peephole=True)
     check_layer(input_of(rng, data_format), weights, given, lstm_data_format=data_format, **every)
@@ -122,18 +120,20 @@ TAKES = {
     "SCALED_TANH": ("alpha", "beta"),
     "ELU": ("alpha",),
 }
-CONSTANTS = {"alpha": 0.7, "beta": 0.4}
+CONSTANTS = [{"alpha": a, "beta": b} for a, b in ((0.7, 0.4), (0.3, -0.6), (1.2, 0.8))]
 
 
-@pytest.mark.parametrize("name", lstm_loops.ACTIVATIONS)
-@pytest.mark.parametrize("place", ["gate", "cell", "out"])
-def test_activations(name, place):
+@pytest.mark.parametrize("first", range(len(lstm_loops.ACTIVATIONS)))
+def test_activations(first):
+    """Three at once; each comes to each of the three places."""
+    names = [*lstm_loops.ACTIVATIONS, *lstm_loops.ACTIVATIONS][first : first + 3]
     rng = np.random.default_rng(2)
-    constants = {f"{place}_{which}": CONSTANTS[which] for which in TAKES.get(name, ())}
+    options = {"ret_last_h": True, "ret_last_c": True}
+    for place, name, constants in zip(("gate", "cell", "out"), names, CONSTANTS, strict=True):
+        options[f"{place}_act"] = name
+        options |= {f"{place}_{which}": constants[which] for which in TAKES.get(name, ())}
     states = {"c_last": normal(rng, B, U), "y_last": normal(rng, B, U)}
-    every = {"ret_last_h": True, "ret_last_c": True, f"{place}_act": name, **constants}
-    weights = layer_weights(rng, peephole=True)
-    check_layer(normal(rng, T, B, F), weights, states, **every)
+    check_layer(normal(rng, T, B, F), layer_weights(rng, peephole=True), states, **options)
 
 
 @pytest.mark.parametrize("name", ["AFFINE", "LEAKY_RELU", "SCALED_TANH", "ELU"])
@@ -196,7 +196,7 @@ BLOCK = {
     "peep_hole": [False, True],
     "bias": [True, False],
     "forget_bias": [0.0, 1.5],
-    "clipping_cell_value": [0.0, 0.3, -1.0],
+    "clipping_cell_value": [0.0, 0.3],
     "states": list(STATES),
     "lengths": [None, 3, LENGTHS],
 }
@@ -250,14 +250,15 @@ PROJECTION = {
     "clipping_cell_value": [0.0, 0.3, -1.0],
     "clipping_proj_value": [0.0, 0.2],
     "forget_bias": [0.0, 1.5],
+    "biases": [True, False],
 }
 
 
-@pytest.mark.parametrize("biases", [True, False], ids=["biases", "no_biases"])
 @pytest.mark.parametrize("options", every_pair(PROJECTION), ids=str)
-def test_projection_lstm(options, biases):
+def test_projection_lstm(options):
     """The cell and its loop; without a projection its clip does nothing."""
     rng = np.random.default_rng(8)
+    biases = options.pop("biases")
     width = P if options["projection"] else U
     weights = nd4j.ProjectionLSTMWeights(
         **halved(

@@ -92,14 +92,13 @@ def lstm_layer_cell(x, attrs):
 
 def block_problem(x, attrs):
     """The weights and the config of `lstm_cell` and `lstm_block`."""
-    peepholes = (x["Wci"], x["Wcf"], x["Wco"]) if attrs["peephole"] else (None, None, None)
     config = nd4j.LSTMConfiguration(
         rnn_data_format=attrs.get("dataFormat", "TNS"),
         peep_hole=attrs["peephole"],
         forget_bias=attrs["forgetBias"],
         clipping_cell_value=attrs["clippingCellValue"],
     )
-    return nd4j.LSTMWeights(x["W"], *peepholes, x["b"]), config
+    return nd4j.LSTMWeights(x["W"], x["Wci"], x["Wcf"], x["Wco"], x["b"]), config
 
 
 def lstm_block_cell(x, attrs):
@@ -117,8 +116,8 @@ def projection_problem(x, attrs):
     weights = nd4j.ProjectionLSTMWeights(
         input_weights=x["Wx"],
         recurrent_weights=x["Wh"],
-        peephole_weights=x["Wc"] if attrs["peephole"] else None,
-        projection_weights=x["Wp"] if attrs["projection"] else None,
+        peephole_weights=x["Wc"],
+        projection_weights=x["Wp"],
         biases=x["b"],
     )
     config = nd4j.ProjectionLSTMConfig(
@@ -185,7 +184,7 @@ def sru_bp(x, attrs):
 
     weights, bias = x["weights"], x["bias"][0]
     rows = (x[name] for name in ("input", "init", "mask", "state", "inGradH", "inGradCt"))
-    d_x, d_weights, d_bias, d_initial = jax.vmap(gradients)(*rows)
+    d_x, d_weights, d_bias, d_initial = jax.jit(jax.vmap(gradients))(*rows)
     return {
         "gradX": d_x,
         "gradW": d_weights,
