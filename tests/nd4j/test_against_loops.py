@@ -1,5 +1,6 @@
 """Every op against the NumPy float64 loops, on random data: options meet every other option."""
 
+import functools
 import itertools
 
 import jax
@@ -111,6 +112,26 @@ def test_first_steps_count_backward(data_format):
     every = {"lstm_direction_mode": "BWD", "ret_last_h": True, "ret_last_c": True}
     weights = layer_weights(rng, peephole=True)
     check_layer(input_of(rng, data_format), weights, given, lstm_data_format=data_format, **every)
+
+
+@pytest.mark.parametrize("mode", ["BWD", "BIDIR_CONCAT"])
+def test_steps_that_do_not_count_are_not_read(mode):
+    """NaN there comes into no output and into no gradient."""
+    rng = np.random.default_rng(20)
+    config = nd4j.LSTMLayerConfig(lstm_direction_mode=mode, ret_last_h=True, ret_last_c=True)
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
+    def run(x, weights):
+        outputs = nd4j.lstm_layer(x, weights, config, max_ts_length=LENGTHS)
+        return sum(jnp.sin(part).sum() for part in outputs), outputs
+
+    steps, first = np.arange(T)[:, None], T - LENGTHS if mode == "BWD" else 0
+    counts = (first <= steps) & (steps < first + LENGTHS)
+    x, weights = normal(rng, T, B, F), layer_weights(rng, () if mode == "BWD" else (2,))
+    results = run(np.where(counts[..., None], x, np.nan), weights)
+    compare(results, run(np.where(counts[..., None], x, 0.0), weights))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(results))
 
 
 TAKES = {
