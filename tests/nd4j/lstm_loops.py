@@ -17,7 +17,7 @@ ACTIVATIONS = {
     "THRESHOLDED_RELU": lambda v, alpha, beta: np.where(v > alpha, v, 0),
     "SCALED_TANH": lambda v, alpha, beta: alpha * np.tanh(beta * v),
     "HARD_SIGMOID": lambda v, alpha, beta: np.clip(0.2 * v + 0.5, 0, 1),
-    "ELU": lambda v, alpha, beta: np.where(v >= 0, v, alpha * (np.exp(v) - 1)),
+    "ELU": lambda v, alpha, beta: np.where(v >= 0, v, alpha * np.expm1(np.minimum(v, 0))),
     "SOFTSIGN": lambda v, alpha, beta: v / (1 + np.abs(v)),
     "SOFTPLUS": lambda v, alpha, beta: np.logaddexp(0, v),
 }

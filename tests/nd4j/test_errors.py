@@ -113,7 +113,7 @@ def test_constants_of_an_activation_that_has_none(place, name, constant):
         Layer(**{f"{place}_act": name, f"{place}_{constant}": 0.3})
 
 
-# Shapes: every array of every op is in turn given one entry, and one axis, too many.
+# Shapes: every array of every op is in turn given two entries, or one axis, too many.
 
 
 class Op(NamedTuple):
@@ -243,7 +243,7 @@ def test_an_array_that_does_not_fit(name, path, shape, change):
     """The message names the op and, of two arrays that disagree, the one or the other."""
     op = OPS[name]
     axis = 1 if (name, name_of(path)) == ("sru", "x") else len(shape) - 1  # the features
-    wrong = (*shape[:axis], shape[axis] + 1, *shape[axis + 1 :])
+    wrong = (*shape[:axis], shape[axis] + 2, *shape[axis + 1 :])
     wrong = wrong if change == "wider" else (*shape, 1)
     with pytest.raises(ValueError, match=f"jrnn.nd4j.{name.split('-')[0]}: ") as failure:
         op.call(**ones(op, **{jax.tree_util.keystr(path): wrong}), **op.options)

@@ -27,17 +27,11 @@ def test_gradients(op):
 
 
 @every_op
-def test_jit(op):
-    """Traced lengths too; the shapes and the type of the outputs are those of plain calls."""
-    args = arguments(op)
-    assert_close(jax.jit(op.call)(*args), op.call(*args), 1e-14)
-
-
-@every_op
-def test_vmap(op):
-    """Over every argument, weights and lengths too, as in a Python loop."""
+def test_jit_of_vmap(op):
+    """Over every argument, weights and traced lengths too, as plain calls in a Python loop."""
     problems = [arguments(op, seed) for seed in (1, 2)]
-    together = jax.vmap(op.call)(*jax.tree.map(lambda *leaves: np.stack(leaves), *problems))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+    together = jax.jit(jax.vmap(op.call))(*stacked)
     for k, args in enumerate(problems):
         assert_close(jax.tree.map(lambda leaf: leaf[k], together), op.call(*args), 1e-14)  # noqa: B023
 
@@ -63,8 +57,8 @@ np.savez(sys.argv[1], **results)
 """
 
 
-def test_shard_map(tmp_path):
-    """Over the batch on eight devices, each with two rows, as on one."""
+def test_jit_of_shard_map(tmp_path):
+    """Over the batch on eight devices, each with two rows, as a plain call on one."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     path = os.pathsep.join(sys.path)
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
