@@ -25,5 +25,5 @@ def every_pair(factors):
         candidates = [completed(min(missing)) for _ in range(30)]
         best = max(candidates, key=lambda chosen: len(pairs_of(chosen) & missing))
         missing -= pairs_of(best)
-        combinations.append({name: factors[name][place] for name, place in best.items()})
+        combinations.append({name: values[best[name]] for name, values in factors.items()})
     return combinations

@@ -29,6 +29,12 @@ def halved(rng, **shapes):
     }
 
 
+def id_of(options):
+    return "-".join(
+        f"{name}={'rows' if value is LENGTHS else value}" for name, value in options.items()
+    )
+
+
 def compare(actual, expected):
     assert_close(tuple(jax.tree.leaves(actual)), tuple(jax.tree.leaves(expected)))
 
@@ -73,7 +79,7 @@ def check_layer(x, weights, states, **options):
     compare(actual, lstm_loops.lstm_layer(x, weights, **options, **states))
 
 
-@pytest.mark.parametrize("options", every_pair(LAYER), ids=str)
+@pytest.mark.parametrize("options", every_pair(LAYER), ids=id_of)
 def test_lstm_layer(options):
     rng = np.random.default_rng(1)
     mode = options["mode"]
@@ -239,7 +245,7 @@ def block_problem(rng, options):
     return weights, config
 
 
-@pytest.mark.parametrize("options", every_pair(BLOCK), ids=str)
+@pytest.mark.parametrize("options", every_pair(BLOCK), ids=id_of)
 def test_lstm_block(options):
     rng = np.random.default_rng(6)
     weights, config = block_problem(rng, options)
@@ -254,7 +260,7 @@ def test_lstm_block(options):
 CELL = {name: BLOCK[name] for name in ("peep_hole", "bias", "forget_bias", "clipping_cell_value")}
 
 
-@pytest.mark.parametrize("options", every_pair(CELL), ids=str)
+@pytest.mark.parametrize("options", every_pair(CELL), ids=id_of)
 def test_lstm_cell(options):
     rng = np.random.default_rng(7)
     weights, config = block_problem(rng, options)
@@ -275,7 +281,7 @@ PROJECTION = {
 }
 
 
-@pytest.mark.parametrize("options", every_pair(PROJECTION), ids=str)
+@pytest.mark.parametrize("options", every_pair(PROJECTION), ids=id_of)
 def test_projection_lstm(options):
     """The cell and its loop; without a projection its clip does nothing."""
     rng = np.random.default_rng(8)
@@ -369,7 +375,7 @@ def test_rnn_cell():
         compare(nd4j.rnn_cell(*args), loops.rnn_cell(*args))
 
 
-@pytest.mark.parametrize("options", every_pair(RNN), ids=str)
+@pytest.mark.parametrize("options", every_pair(RNN), ids=id_of)
 def test_rnn(options):
     rng = np.random.default_rng(14)
     weights = rnn_weights(rng, options["biases"])
@@ -385,7 +391,7 @@ def test_rnn(options):
 BOTH = {"h_0_forward": [True, False], "h_0_backward": [True, False], "lengths": [None, LENGTHS]}
 
 
-@pytest.mark.parametrize("options", every_pair(BOTH), ids=str)
+@pytest.mark.parametrize("options", every_pair(BOTH), ids=id_of)
 def test_bidirectional_rnn(options):
     rng = np.random.default_rng(15)
     weights = rnn_weights(rng), rnn_weights(rng)
