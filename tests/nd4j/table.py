@@ -11,8 +11,6 @@ from jrnn import nd4j
 
 # T, F, U, P and no multiple of them below is 16: an axis of 16 is the batch, and is split.
 B, T, F, U, P = 16, 4, 2, 3, 5
-OPTIONS = {"peephole": True, "projection": True, "forget_bias": 0.5}
-CLIPS = {"clipping_cell_value": 0.4, "clipping_proj_value": 0.3}
 
 
 class Op(NamedTuple):
@@ -36,7 +34,13 @@ PROJECTION = nd4j.ProjectionLSTMWeights(s(F, 4 * U), s(P, 4 * U), s(3 * U), s(U,
 RNN = nd4j.RNNWeights(s(F, U), s(U, U), s(2 * U))
 
 PEEPHOLE = nd4j.LSTMConfiguration("NTS", peep_hole=True, forget_bias=1.0, clipping_cell_value=0.4)
-PROJECTING = nd4j.ProjectionLSTMConfig(**OPTIONS, **CLIPS)
+PROJECTING = nd4j.ProjectionLSTMConfig(
+    peephole=True,
+    projection=True,
+    clipping_cell_value=0.4,
+    clipping_proj_value=0.3,
+    forget_bias=0.5,
+)
 EVERY = {"ret_last_h": True, "ret_last_c": True, "cell_clip": 0.4}
 
 
@@ -67,7 +71,17 @@ OPS = {
         (s(B, T, F), STATE, STATE, BLOCK),
         lengths=True,
     ),
-    "lstm_layer": Op(lstm_layer(), (X, STATE, STATE, LAYER)),
+    "lstm_layer": Op(
+        lstm_layer(
+            lstm_data_format="NTS",
+            gate_act="HARD_SIGMOID",
+            cell_act="SOFTSIGN",
+            out_act="SCALED_TANH",
+            out_alpha=0.7,
+            out_beta=1.3,
+        ),
+        (s(B, T, F), STATE, STATE, LAYER),
+    ),
     "lstm_layer-no_states": Op(
         lambda x, w: nd4j.lstm_layer(x, w), (X, LAYER._replace(biases=None, peephole_weights=None))
     ),
@@ -76,22 +90,10 @@ OPS = {
         (s(B, F, T), STATE, STATE, LAYER),
         lengths=True,
     ),
-    "lstm_layer-NTS-CONCAT": Op(
-        lstm_layer(lstm_data_format="NTS", lstm_direction_mode="BIDIR_CONCAT"),
-        (s(B, T, F), s(2, B, U), s(2, B, U), BOTH),
-        lengths=True,
-    ),
     "lstm_layer-T2NS": Op(
-        lstm_layer(
-            lstm_data_format="T2NS",
-            lstm_direction_mode="BIDIR_EXTRA_DIM",
-            gate_act="HARD_SIGMOID",
-            cell_act="SOFTSIGN",
-            out_act="SCALED_TANH",
-            out_alpha=0.7,
-            out_beta=1.3,
-        ),
+        lstm_layer(lstm_data_format="T2NS", lstm_direction_mode="BIDIR_EXTRA_DIM"),
         (X, s(2, B, U), s(2, B, U), BOTH),
+        lengths=True,
     ),
     "lstm_layer_cell": Op(
         lambda x, h, c, w: nd4j.lstm_layer_cell(
