@@ -77,7 +77,7 @@ def check_lengths(
             f"{what} is {lengths.dtype} of shape {lengths.shape}, but integers of "
             f"shape {batch} are needed, one per row of xs"
         )
-    if isinstance(lengths, jax.core.Tracer) or lengths.size == 0:
+    if isinstance(lengths, jax.core.Tracer) or lengths.size == 0 or not isinstance(steps, int):
         return
     if isinstance(lengths, jax.Array) and not lengths.is_fully_addressable:
         return

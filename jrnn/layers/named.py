@@ -107,8 +107,8 @@ def sru(
     """Returns ``rnn(cell, params, xs, **options)``: an SRU over [B, T, F] as (state, ys).
 
     Args:
-        params: kernel [F, 3U] if F is U, or else [F, 4U], bias [2U] of forget and reset gate;
-            order of the kernel's blocks: candidate, forget, reset, highway.
+        params: kernel [F, 3U], blocks candidate, forget, reset; bias [2U], forget, reset; and
+            highway_kernel [F, U], which may be None where F is U.
         xs: Input [B, T, F].
         cell: The choices, such as ``SRUCell(activation="linear")``.
         **options: As for ``rnn``: initial_state, lengths, mask, ...

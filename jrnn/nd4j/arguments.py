@@ -3,7 +3,9 @@
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jrnn.cells.base import check_type
@@ -21,7 +23,7 @@ def sequence(who: str, x: ArrayLike) -> jax.Array:
             f"jrnn.nd4j.{who}: x has shape {x.shape}, but three axes are needed: batch, time "
             "and features, in the order of the data format"
         )
-    return _floating(x)
+    return _floating(who, x)
 
 
 def one_step(who: str, x: ArrayLike) -> jax.Array:
@@ -29,11 +31,13 @@ def one_step(who: str, x: ArrayLike) -> jax.Array:
     x = jnp.asarray(x)
     if x.ndim == 0:
         raise ValueError(f"jrnn.nd4j.{who}: x is a single number, but [B, I] is needed")
-    return _floating(x)
+    return _floating(who, x)
 
 
-def _floating(x: jax.Array) -> jax.Array:
+def _floating(who: str, x: jax.Array) -> jax.Array:
     """What is not floating becomes float32, as upstream."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise ValueError(f"jrnn.nd4j.{who}: x has dtype {x.dtype}, but real numbers are needed")
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
 
 
@@ -43,14 +47,31 @@ def checked(who: str, weights: Any, expected: type) -> Any:
     return jax.tree.map(jnp.asarray, weights)
 
 
+def check_config(who: str, config: Any, expected: type) -> None:
+    """Raises ``ValueError`` unless the configuration is of the type."""
+    if not isinstance(config, expected):
+        raise ValueError(
+            f"jrnn.nd4j.{who}: config is a {type(config).__name__}, but {expected.__name__} is "
+            "needed"
+        )
+
+
 def expect(who: str, shape: tuple[int, ...], **arrays: Any) -> None:
     """Raises ``ValueError`` unless every array that is given has the shape."""
     for name, array in arrays.items():
-        if array is not None and jnp.shape(array) != shape:
+        got = shape if array is None else jnp.asarray(array).shape
+        if got != shape:
             raise ValueError(
-                f"jrnn.nd4j.{who}: {name} has shape {jnp.shape(array)}, but x and the weights "
-                f"need {shape}"
+                f"jrnn.nd4j.{who}: {name} has shape {got}, but x and the weights need {shape}"
             )
+
+
+def needed(who: str, name: str, array: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Returns an array that cannot be left out; raises ``ValueError`` for None or another shape."""
+    if array is None:
+        raise ValueError(f"jrnn.nd4j.{who}: {name} is None, but an array is needed")
+    expect(who, shape, **{name: array})
+    return jnp.asarray(array)
 
 
 def split_rows(who: str, weight: jax.Array, features: int, gates: int) -> list[jax.Array]:
@@ -70,12 +91,19 @@ def lengths_of(
     """Returns a length for each row as integers; numbers of any kind are cut to whole ones."""
     if given is None:
         return None
-    lengths = jnp.asarray(given)
-    if lengths.ndim == 0:
-        lengths = jnp.broadcast_to(lengths, (batch,))
-    lengths = lengths.astype(jnp.int32)
-    check_lengths(lengths, (batch,), steps, what=f"jrnn.nd4j.{who}: {name}")
-    return lengths
+    what = f"jrnn.nd4j.{who}: {name}"
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given))
+    on_device = traced or isinstance(given, jax.Array)
+    lengths: Any = jnp.asarray(given) if on_device else np.asarray(given)
+    if jnp.issubdtype(lengths.dtype, jnp.floating):
+        if not on_device and not np.isfinite(lengths).all():
+            raise ValueError(f"{what} is {given}, but finite numbers are needed")
+        lengths = lengths.astype(int)
+    elif lengths.dtype == bool or lengths.size == 0:
+        lengths = lengths.astype(int)
+    check_lengths(lengths, (batch,) if lengths.ndim else (), steps, what=what)
+    lengths = jnp.asarray(lengths, jnp.int32)  # NumPy's are checked before they are cut to 32 bits
+    return lengths if lengths.ndim else jnp.broadcast_to(lengths, (batch,))
 
 
 def lstm_state(y_last: Any, c_last: Any) -> Any:

@@ -3,7 +3,10 @@
 import dataclasses
 import enum
 import math
+import numbers
 from typing import Any, TypeVar
+
+import numpy as np
 
 from jrnn import activations
 from jrnn.activations import Activation
@@ -268,8 +271,8 @@ def _member(what: str, members: type[_Member], value: Any) -> _Member:
     if isinstance(value, str) and value in known:
         return known[value]
     ids = {member.value: member for member in members}
-    if isinstance(value, int) and not isinstance(value, bool) and value in ids:
-        return ids[value]
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value in ids:
+        return ids[int(value)]
     raise ValueError(
         f"{what} is {value!r}, but a {members.__name__}, its name or its id is needed: "
         + ", ".join(f"{name} ({member.value})" for name, member in known.items())
@@ -281,6 +284,6 @@ def _number(what: str, value: Any) -> float:
         number = float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} is {value!r}, but a number is needed") from error
-    if isinstance(value, bool | str) or not math.isfinite(number):
+    if isinstance(value, bool | np.bool_ | str) or not math.isfinite(number):
         raise ValueError(f"{what} is {value!r}, but a finite number is needed")
     return number

@@ -13,6 +13,7 @@ from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.layers.named import lstm, simple_rnn
 from jrnn.layers.recurrent import TimeOptions
+from jrnn.nd4j.arguments import sequence
 
 DataFormat = Literal["NCW", "NWC"]
 
@@ -45,7 +46,7 @@ def dl4j_lstm_to_params(weights: DL4JLSTMWeights) -> LSTMParams:
         ValueError: If the weights are not ``DL4JLSTMWeights`` of fitting shapes.
     """
     check_type("jrnn.nd4j.dl4j_lstm_to_params", weights, DL4JLSTMWeights)
-    units = weights.rw.shape[0]
+    units = weights.rw.shape[0] if weights.rw.ndim else 0
     shapes = weights.w.shape[-1:], weights.rw.shape, weights.b.reshape(-1).shape
     if shapes not in [((4 * units,), (units, 4 * units + more), (4 * units,)) for more in (0, 3)]:
         raise ValueError(
@@ -126,7 +127,7 @@ def dl4j_lstm(
 
     Returns:
         The state, and ys [B, n, T], or [B, T, n] with "NWC"; the last output [B, n] without
-        ``return_sequences``.
+        ``return_sequences``. With ``return_all_states`` the state's arrays are as ys.
 
     Raises:
         ValueError: If a shape or an option does not fit.
@@ -178,16 +179,18 @@ def _run(layer: Callable, who: str, params: Any, x: ArrayLike, cell, data_format
         raise ValueError(
             f"jrnn.nd4j.{who}: data_format is {data_format!r}, but 'NCW' or 'NWC' is needed"
         )
-    x = jnp.asarray(x)
-    if options.get("time_major", False) or x.ndim != 3:
+    x = sequence(who, x)
+    if options.get("time_major", False):
         raise ValueError(
-            f"jrnn.nd4j.{who}: x has shape {x.shape}, but {data_format} has three axes, batch "
-            "first; call jrnn's own layer for another layout"
+            f"jrnn.nd4j.{who}: time_major is True, but {data_format} has the batch first; call "
+            "jrnn's own layer for another layout"
         )
-    channels_first = data_format == "NCW"
-    state, ys = layer(params, x.swapaxes(1, 2) if channels_first else x, cell=cell, **options)
-    has_time = channels_first and options.get("return_sequences", True)
-    return state, ys.swapaxes(1, 2) if has_time else ys
+    if data_format == "NWC":
+        return layer(params, x, cell=cell, **options)
+    state, ys = layer(params, x.swapaxes(1, 2), cell=cell, **options)
+    if options.get("return_all_states", False):
+        state = jax.tree.map(lambda leaf: leaf.swapaxes(1, 2), state)
+    return state, ys.swapaxes(1, 2) if options.get("return_sequences", True) else ys
 
 
 def _blocks(array: jax.Array, order: tuple[int, ...]) -> jax.Array:

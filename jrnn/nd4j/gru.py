@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from jrnn.cells.gru import GRUCell, GRUState
 from jrnn.layers.recurrent import rnn
-from jrnn.nd4j.arguments import checked, expect, one_step, sequence
+from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence
 from jrnn.nd4j.convert import gru_layer_to_params, gru_to_params
 from jrnn.nd4j.weights import GRUCellOutputs, GRUWeights
 
@@ -44,8 +44,8 @@ def gru_cell(x: ArrayLike, h_last: ArrayLike, weights: GRUWeights) -> GRUCellOut
     expect("gru_cell", (features + units, units), c_weight=weights.c_weight)
     expect("gru_cell", (2 * units,), ru_bias=weights.ru_bias)
     expect("gru_cell", (units,), c_bias=weights.c_bias)
-    expect("gru_cell", (*batch, units), h_last=h_last)
-    return _gru_cell(x, jnp.asarray(h_last), weights)
+    h_last = needed("gru_cell", "h_last", h_last, (*batch, units))
+    return _gru_cell(x, h_last, weights)
 
 
 @jax.jit
@@ -100,11 +100,12 @@ def gru_layer(
     """
     x = sequence("gru_layer", x)
     _, batch, features = x.shape
-    units = jnp.shape(wh)[-1] // 3 if jnp.ndim(wh) else 0
-    expect("gru_layer", (features, 3 * units), wx=wx)
-    expect("gru_layer", (units, 3 * units), wh=wh)
+    columns = () if wh is None else jnp.asarray(wh).shape[-1:]
+    units = columns[0] // 3 if columns else 0
+    wh = needed("gru_layer", "wh", wh, (units, 3 * units))
+    wx = needed("gru_layer", "wx", wx, (features, 3 * units))
     expect("gru_layer", (3 * units,), biases=biases)
-    expect("gru_layer", (batch, units), h_last=h_last)
+    h_last = needed("gru_layer", "h_last", h_last, (batch, units))
     return _gru_layer(x, h_last, wx, wh, biases)
 
 

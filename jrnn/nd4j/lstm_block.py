@@ -11,11 +11,13 @@ from jrnn.cells.base import Masks
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import (
+    check_config,
     checked,
     expect,
     in_format,
     lengths_of,
     lstm_state,
+    needed,
     one_step,
     sequence,
     time_major,
@@ -64,10 +66,12 @@ def lstm_cell(
 
     Source: ND4J, RNN operations, lstmCell; TensorFlow's ``LSTMBlockCell``.
     """
+    check_config("lstm_cell", config, LSTMConfiguration)
     x = one_step("lstm_cell", x)
     weights = checked("lstm_cell", weights, LSTMWeights)
     units = _check("lstm_cell", weights, config, x.shape[-1])
-    expect("lstm_cell", (*x.shape[:-1], units), c_last=c_last, y_last=y_last)
+    c_last = needed("lstm_cell", "c_last", c_last, (*x.shape[:-1], units))
+    y_last = needed("lstm_cell", "y_last", y_last, (*x.shape[:-1], units))
     return _lstm_cell(x, c_last, y_last, weights, config)
 
 
@@ -110,6 +114,7 @@ def lstm_block(
 
     Source: ND4J, RNN operations, lstmblock; TensorFlow's ``BlockLSTM``.
     """
+    check_config("lstm_block", config, LSTMConfiguration)
     x = sequence("lstm_block", x)
     weights = checked("lstm_block", weights, LSTMWeights)
     steps, batch, features = time_major(x, config.rnn_data_format).shape

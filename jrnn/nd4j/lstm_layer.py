@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jrnn.layers.bidirectional import bidirectional
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import (
+    check_config,
     checked,
     expect,
     in_format,
@@ -85,6 +86,7 @@ def lstm_layer(
         raise ValueError(
             f"jrnn.nd4j.lstm_layer: bwd_lengths is {bwd_lengths!r}, but 'right' or 'left' is needed"
         )
+    check_config("lstm_layer", config, LSTMLayerConfig)
     x = sequence("lstm_layer", x)
     weights = checked("lstm_layer", weights, LSTMLayerWeights)
     steps, batch, features = time_major(x, config.lstm_data_format).shape
@@ -149,6 +151,7 @@ def lstm_layer_cell(
 
     Source: libnd4j, ``lstmLayerCell``.
     """
+    check_config("lstm_layer_cell", config, LSTMLayerConfig)
     x = one_step("lstm_layer_cell", x)
     weights = checked("lstm_layer_cell", weights, LSTMLayerWeights)
     units = _check("lstm_layer_cell", weights, x.shape[-1], ())

@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 
 from jrnn.cells.lstm import LSTMCell, LSTMState
 from jrnn.layers.recurrent import rnn
-from jrnn.nd4j.arguments import checked, expect, one_step, sequence
+from jrnn.nd4j.arguments import check_config, checked, expect, needed, one_step, sequence
 from jrnn.nd4j.configs import ProjectionLSTMConfig
 from jrnn.nd4j.convert_lstm import projection_lstm_to_params
 from jrnn.nd4j.weights import HiddenAndCell, ProjectionLSTMWeights
@@ -50,14 +50,14 @@ def projection_lstm_cell(
     Source: libnd4j, ``lstmCell``; Sak et al., 2014 (arXiv:1402.1128).
     """
     x = one_step("projection_lstm_cell", x)
-    weights = _checked("projection_lstm_cell", x.shape, h_last, c_last, weights, config)
-    return _projection_lstm_cell(x, h_last, c_last, weights, config)
+    weights, *state = _checked("projection_lstm_cell", x.shape, h_last, c_last, weights, config)
+    return _projection_lstm_cell(x, LSTMState(*state), weights, config)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _projection_lstm_cell(x, h_last, c_last, weights, config):
+@functools.partial(jax.jit, static_argnums=3)
+def _projection_lstm_cell(x, state, weights, config):
     cell, params = _parts(weights, config)
-    return HiddenAndCell(*cell(params, LSTMState(h_last, c_last), x)[0])
+    return HiddenAndCell(*cell(params, state, x)[0])
 
 
 def projection_lstm(
@@ -85,20 +85,20 @@ def projection_lstm(
     Source: libnd4j, ``lstm``.
     """
     x = sequence("projection_lstm", x)
-    weights = _checked("projection_lstm", x.shape[1:], h_last, c_last, weights, config)
-    return _projection_lstm(x, h_last, c_last, weights, config)
+    weights, *state = _checked("projection_lstm", x.shape[1:], h_last, c_last, weights, config)
+    return _projection_lstm(x, LSTMState(*state), weights, config)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _projection_lstm(x, h_last, c_last, weights, config):
+@functools.partial(jax.jit, static_argnums=3)
+def _projection_lstm(x, state, weights, config):
     cell, params = _parts(weights, config)
-    state = LSTMState(h_last, c_last)
     states, _ = rnn(cell, params, x, time_major=True, initial_state=state, return_all_states=True)
     return HiddenAndCell(states.hidden, states.cell)
 
 
-def _checked(who: str, shape, h_last, c_last, weights, config) -> ProjectionLSTMWeights:
-    """Returns the weights that the configuration has a use for, given the shape of one step's x."""
+def _checked(who: str, shape, h_last, c_last, weights, config):
+    """Returns the weights that the configuration has a use for, h and c, given one step's shape."""
+    check_config(who, config, ProjectionLSTMConfig)
     weights = checked(who, weights, ProjectionLSTMWeights)
     *batch, features = shape
     units = weights.input_weights.shape[-1] // 4 if weights.input_weights.ndim else 0
@@ -109,14 +109,13 @@ def _checked(who: str, shape, h_last, c_last, weights, config) -> ProjectionLSTM
             raise ValueError(f"jrnn.nd4j.{who}: {name} is None, but config.{name[:-8]} needs it")
         weights = weights if is_used else weights._replace(**{name: None})
     projection = weights.projection_weights
-    size = units if projection is None else projection.shape[-1]
+    size = projection.shape[-1] if projection is not None and projection.ndim else units
     expect(who, (size, 4 * units), recurrent_weights=weights.recurrent_weights)
     expect(who, (4 * units,), biases=weights.biases)
     expect(who, (3 * units,), peephole_weights=weights.peephole_weights)
     expect(who, (units, size), projection_weights=projection)
-    expect(who, (*batch, size), h_last=h_last)
-    expect(who, (*batch, units), c_last=c_last)
-    return weights
+    h_last = needed(who, "h_last", h_last, (*batch, size))
+    return weights, h_last, needed(who, "c_last", c_last, (*batch, units))
 
 
 def _parts(weights: ProjectionLSTMWeights, config: ProjectionLSTMConfig):

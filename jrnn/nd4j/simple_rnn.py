@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNState
 from jrnn.layers.bidirectional import BidirectionalParams, bidirectional
 from jrnn.layers.recurrent import rnn
-from jrnn.nd4j.arguments import checked, expect, lengths_of, one_step, sequence
+from jrnn.nd4j.arguments import checked, expect, lengths_of, needed, one_step, sequence
 from jrnn.nd4j.convert import rnn_to_params
 from jrnn.nd4j.weights import (
     DynamicBidirectionalOutputs,
@@ -37,13 +37,13 @@ def rnn_cell(x: ArrayLike, h_last: ArrayLike, weights: RNNWeights) -> jax.Array:
     """
     x = one_step("rnn_cell", x)
     weights, units = _checked("rnn_cell", weights, x.shape[-1])
-    expect("rnn_cell", (*x.shape[:-1], units), h_last=h_last)
+    h_last = needed("rnn_cell", "h_last", h_last, (*x.shape[:-1], units))
     return _rnn_cell(x, h_last, weights)
 
 
 @jax.jit
 def _rnn_cell(x, h_last, weights):
-    return _cell(weights)(rnn_to_params(weights), SimpleRNNState(jnp.asarray(h_last)), x)[1]
+    return _cell(weights)(rnn_to_params(weights), SimpleRNNState(h_last), x)[1]
 
 
 def static_rnn(

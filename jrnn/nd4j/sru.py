@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jrnn.cells.base import Masks
 from jrnn.cells.sru import SRUCell, SRUState
 from jrnn.layers.recurrent import rnn
-from jrnn.nd4j.arguments import checked, expect, one_step, sequence
+from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence
 from jrnn.nd4j.convert import sru_to_params
 from jrnn.nd4j.weights import HiddenAndCell, SRUWeights
 
@@ -41,8 +41,7 @@ def sru_cell(x: ArrayLike, c_last: ArrayLike, weights: SRUWeights) -> HiddenAndC
     """
     x = one_step("sru_cell", x)
     weights = _checked("sru_cell", weights, x.shape[-1])
-    expect("sru_cell", x.shape, c_last=c_last)
-    return _sru_cell(x, c_last, weights)
+    return _sru_cell(x, needed("sru_cell", "c_last", c_last, x.shape), weights)
 
 
 @jax.jit
@@ -78,7 +77,8 @@ def sru(
     x = sequence("sru", x)
     batch, features, _ = x.shape
     weights = _checked("sru", weights, features)
-    expect("sru", (batch, features), initial_c=initial_c, mask=mask)
+    initial_c = needed("sru", "initial_c", initial_c, (batch, features))
+    mask = None if mask is None else needed("sru", "mask", mask, (batch, features))
     return _sru(x, initial_c, weights, mask)
 
 
@@ -138,8 +138,9 @@ def sru_bi(
         )
     expect("sru_bi", (size, 3 * size), weights=weights.weights)
     expect("sru_bi", (2 * size,), bias=weights.bias)
-    expect("sru_bi", (batch, size), initial_c=initial_c, mask=mask)
-    return _sru_bi(x, jnp.asarray(initial_c), weights, mask)
+    initial_c = needed("sru_bi", "initial_c", initial_c, (batch, size))
+    mask = None if mask is None else needed("sru_bi", "mask", mask, (batch, size))
+    return _sru_bi(x, initial_c, weights, mask)
 
 
 @jax.jit

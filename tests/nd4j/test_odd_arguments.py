@@ -1,0 +1,173 @@
+"""Arguments as a port from Java or NumPy brings them: lists, NumPy's ids, odd lengths, None."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jrnn import nd4j
+from tests.nd4j.drawn import B, I, N, P, T
+
+RNG = np.random.default_rng(0)
+
+
+def draw(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+LAYER = nd4j.LSTMLayerWeights(draw(I, 4 * N), draw(N, 4 * N), draw(4 * N))
+BLOCK = nd4j.LSTMWeights(draw(I + N, 4 * N), bias=draw(4 * N))
+PROJECTED = nd4j.ProjectionLSTMWeights(draw(I, 4 * N), draw(P, 4 * N), None, draw(N, P))
+PROJECTION = nd4j.ProjectionLSTMConfig(projection=True)
+GRU = nd4j.GRUWeights(draw(I + N, 2 * N), draw(I + N, N))
+SRU = nd4j.SRUWeights(draw(I, 3 * I), draw(2 * I))
+RNN = nd4j.RNNWeights(draw(I, N), draw(N, N), draw(2 * N))
+STEP, STEPS = draw(B, I), draw(T, B, I)
+
+# Each op, and the shapes of the arrays that it cannot do without beside x and the weights.
+NEEDED = {
+    "gru_cell": (lambda h_last: nd4j.gru_cell(STEP, h_last, GRU), {"h_last": (B, N)}),
+    "gru_layer": (
+        lambda h_last, wx, wh: nd4j.gru_layer(STEPS, h_last, wx, wh, None),
+        {"h_last": (B, N), "wx": (I, 3 * N), "wh": (N, 3 * N)},
+    ),
+    "lstm_cell": (
+        lambda c_last, y_last: nd4j.lstm_cell(STEP, c_last, y_last, BLOCK),
+        {"c_last": (B, N), "y_last": (B, N)},
+    ),
+    "projection_lstm_cell": (
+        lambda h_last, c_last: nd4j.projection_lstm_cell(
+            STEP, h_last, c_last, PROJECTED, PROJECTION
+        ),
+        {"h_last": (B, P), "c_last": (B, N)},
+    ),
+    "projection_lstm": (
+        lambda h_last, c_last: nd4j.projection_lstm(STEPS, h_last, c_last, PROJECTED, PROJECTION),
+        {"h_last": (B, P), "c_last": (B, N)},
+    ),
+    "sru_cell": (lambda c_last: nd4j.sru_cell(STEP, c_last, SRU), {"c_last": (B, I)}),
+    "sru": (
+        lambda initial_c: nd4j.sru(STEPS.transpose(1, 2, 0), initial_c, SRU),
+        {"initial_c": (B, I)},
+    ),
+    "sru_bi": (
+        lambda initial_c: nd4j.sru_bi(
+            STEPS, initial_c, nd4j.SRUWeights(SRU.weights, SRU.bias[: 2 * I])
+        ),
+        {"initial_c": (B, I)},
+    ),
+    "rnn_cell": (lambda h_last: nd4j.rnn_cell(STEP, h_last, RNN), {"h_last": (B, N)}),
+}
+
+
+@pytest.mark.parametrize("op", NEEDED)
+def test_nested_lists_are_arrays(op):
+    call, shapes = NEEDED[op]
+    arrays = {name: draw(*shape) for name, shape in shapes.items()}
+    got = call(**{name: array.tolist() for name, array in arrays.items()})
+    jax.tree.map(np.testing.assert_array_equal, got, call(**arrays))
+
+
+@pytest.mark.parametrize(
+    ("op", "name"), [(op, name) for op, (_, shapes) in NEEDED.items() for name in shapes]
+)
+def test_an_array_that_is_needed_is_not_none(op, name):
+    call, shapes = NEEDED[op]
+    arrays = {key: draw(*shape) for key, shape in shapes.items()} | {name: None}
+    with pytest.raises(
+        ValueError, match=rf"jrnn.nd4j.{op}: {name} is None, but an array is needed"
+    ):
+        call(**arrays)
+
+
+def test_a_mask_may_be_a_list():
+    x, c, mask = draw(B, I, T), draw(B, I), draw(B, I)
+    got = nd4j.sru(x, c, SRU, mask=mask.tolist())
+    jax.tree.map(np.testing.assert_array_equal, got, nd4j.sru(x, c, SRU, mask=mask))
+
+
+@pytest.mark.parametrize("config", [None, "NTS", {}, nd4j.RnnDataFormat.NTS])
+@pytest.mark.parametrize(
+    ("needs", "call"),
+    [
+        ("LSTMLayerConfig", lambda config: nd4j.lstm_layer(STEPS, LAYER, config)),
+        ("LSTMLayerConfig", lambda config: nd4j.lstm_layer_cell(STEP, LAYER, config)),
+        ("LSTMConfiguration", lambda config: nd4j.lstm_block(STEPS, BLOCK, config)),
+        (
+            "LSTMConfiguration",
+            lambda config: nd4j.lstm_cell(STEP, draw(B, N), draw(B, N), BLOCK, config),
+        ),
+        (
+            "ProjectionLSTMConfig",
+            lambda config: nd4j.projection_lstm(STEPS, draw(B, P), draw(B, N), PROJECTED, config),
+        ),
+    ],
+)
+def test_a_configuration_of_another_kind(needs, call, config):
+    kind = type(config).__name__
+    with pytest.raises(ValueError, match=f"config is a {kind}, but {needs} is needed"):
+        call(config)
+
+
+def test_imaginary_parts_are_not_dropped():
+    with pytest.raises(ValueError, match="lstm_layer: x has dtype complex64, but real numbers"):
+        nd4j.lstm_layer(STEPS + 1j, LAYER)
+    with pytest.raises(ValueError, match="gru_cell: x has dtype complex64, but real numbers"):
+        nd4j.gru_cell(STEP + 1j, draw(B, N), GRU)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "says"),
+    [
+        (np.array([2**32 + 3, 3, 3]), "range from 3 to 4294967299"),  # 3 in 32 bits
+        ([np.nan, 3.0, 3.0], "finite numbers are needed"),
+        ([np.inf, 3.0, 3.0], "finite numbers are needed"),
+        ([1j, 3, 3], "integers of shape"),
+        (["a", "b", "c"], "integers of shape"),
+        (np.int64(T + 1), f"range from {T + 1} to {T + 1}"),
+        (-1.5, "range from -1 to -1"),
+    ],
+)
+@pytest.mark.parametrize("jit", [False, True])
+def test_lengths_that_are_none(lengths, says, jit):
+    def run(x):
+        return nd4j.lstm_layer(x, LAYER, max_ts_length=lengths)
+
+    with pytest.raises(ValueError, match=f"max_ts_length .*{says}"):
+        (jax.jit(run) if jit else run)(STEPS)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [2, 2.9, np.int8(2), [2] * B, np.full(B, 2, np.uint8), jnp.full(B, 2.5, jnp.bfloat16)],
+)
+def test_lengths_of_any_numeric_type(lengths):
+    (got,) = nd4j.lstm_layer(STEPS, LAYER, max_ts_length=lengths)
+    (expected,) = nd4j.lstm_layer(STEPS[:2], LAYER)
+    np.testing.assert_allclose(got[:2], expected, atol=1e-6)
+    assert not got[2:].any()
+
+
+def test_ids_may_be_numpys():
+    config = nd4j.LSTMLayerConfig(np.int32(1), np.int64(3), np.uint8(7))
+    assert config == nd4j.LSTMLayerConfig("NTS", "BIDIR_CONCAT", "HARD_SIGMOID")
+    with pytest.raises(ValueError, match=r"cell_clip is .*True.*, but a finite number is needed"):
+        nd4j.LSTMLayerConfig(cell_clip=np.True_)
+
+
+@pytest.mark.parametrize(
+    ("layer", "weights"),
+    [
+        (nd4j.dl4j_lstm, nd4j.DL4JLSTMWeights(draw(I, 4 * N), draw(N, 4 * N + 3), draw(1, 4 * N))),
+        (nd4j.dl4j_simple_rnn, nd4j.DL4JSimpleRnnWeights(draw(I, N), draw(N, N), draw(1, N))),
+    ],
+)
+def test_dl4j_has_features_before_time_in_all_that_has_time(layer, weights):
+    x = RNG.integers(-3, 3, (B, I, T))  # integers are computed in float32
+    states, ys = layer(weights, x, return_all_states=True)
+    _, expected = layer(weights, x.astype(np.float32))
+    assert ys.shape == states.hidden.shape == (B, N, T)
+    np.testing.assert_array_equal(ys, expected)
+    np.testing.assert_array_equal(states.hidden, ys)
+    with pytest.raises(ValueError, match="time_major is True, but NCW has the batch first"):
+        layer(weights, x, time_major=True)
