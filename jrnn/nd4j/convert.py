@@ -9,7 +9,8 @@ from jrnn.cells.base import check_type
 from jrnn.cells.gru import GRUParams
 from jrnn.cells.simple_rnn import SimpleRNNParams
 from jrnn.cells.sru import SRUParams
-from jrnn.nd4j.arguments import split_rows
+from jrnn.nd4j.arguments import expect, split_rows
+from jrnn.nd4j.shapes import gru_units, rnn_units
 from jrnn.nd4j.weights import GRUWeights, RNNWeights, SRUWeights
 
 
@@ -24,14 +25,14 @@ def gru_to_params(weights: GRUWeights, features: int) -> GRUParams:
         Gate order z, r, h, where z is u. Without biases ``use_bias=False``.
 
     Raises:
-        ValueError: If the weights are not ``GRUWeights``, or not of so many features.
+        ValueError: If the weights are not ``GRUWeights`` of fitting shapes and so many features.
     """
     check_type("jrnn.nd4j.gru_to_params", weights, GRUWeights)
+    units = gru_units("gru_to_params", weights)
     both = jnp.concatenate([_halves_swapped(weights.ru_weight), weights.c_weight], axis=-1)
     kernel, recurrent = split_rows("gru_to_params", both, features, 3)
     if weights.ru_bias is None and weights.c_bias is None:
         return GRUParams(kernel, recurrent)
-    units = weights.c_weight.shape[-1]
     ru = jnp.zeros(2 * units, kernel.dtype) if weights.ru_bias is None else weights.ru_bias
     c = jnp.zeros(units, kernel.dtype) if weights.c_bias is None else weights.c_bias
     return GRUParams(kernel, recurrent, jnp.concatenate([_halves_swapped(ru), c]))
@@ -69,8 +70,16 @@ def gru_layer_to_params(wx: ArrayLike, wh: ArrayLike, biases: ArrayLike | None =
 
     Returns:
         Gate order z, r, h, where z is u. Without biases ``use_bias=False``.
+
+    Raises:
+        ValueError: If a shape does not fit.
     """
-    kernel, recurrent = _gates_swapped(jnp.asarray(wx)), _gates_swapped(jnp.asarray(wh))
+    wx, wh = jnp.asarray(wx), jnp.asarray(wh)
+    units = wh.shape[0] if wh.ndim else 0
+    expect("gru_layer_to_params", (units, 3 * units), wh=wh)
+    expect("gru_layer_to_params", (*wx.shape[:1], 3 * units), wx=wx)
+    expect("gru_layer_to_params", (3 * units,), biases=biases)
+    kernel, recurrent = _gates_swapped(wx), _gates_swapped(wh)
     if biases is None:
         return GRUParams(kernel, recurrent)
     row = _gates_swapped(jnp.asarray(biases))
@@ -110,7 +119,7 @@ def sru_to_params(weights: SRUWeights) -> SRUParams:
     """Returns the parameters for ``jrnn.sru`` of ``sru``'s and ``sru_cell``'s weights.
 
     Raises:
-        ValueError: If the weights are not ``SRUWeights`` of [K, 3K] or [3K, K].
+        ValueError: If the weights are not ``SRUWeights`` of [K, 3K] or [3K, K], and [2K].
     """
     check_type("jrnn.nd4j.sru_to_params", weights, SRUWeights)
     kernel = weights.weights
@@ -118,9 +127,11 @@ def sru_to_params(weights: SRUWeights) -> SRUParams:
         kernel = kernel.T
     if kernel.ndim != 2 or kernel.shape[1] != 3 * kernel.shape[0]:
         raise ValueError(
-            f"jrnn.nd4j: weights has shape {weights.weights.shape}, but an SRU needs [K, 3K] or "
-            "[3K, K]"
+            f"jrnn.nd4j.sru_to_params: weights has shape {weights.weights.shape}, but an SRU "
+            "needs [K, 3K] or [3K, K]"
         )
+    if weights.bias.shape != (1, 2 * kernel.shape[0]):  # as DL4J's row vectors
+        expect("sru_to_params", (2 * kernel.shape[0],), bias=weights.bias)
     return SRUParams(kernel, weights.bias.reshape(-1))
 
 
@@ -149,9 +160,10 @@ def rnn_to_params(weights: RNNWeights) -> SimpleRNNParams:
     """Returns the parameters for ``jrnn.simple_rnn``; the two halves of the biases are added.
 
     Raises:
-        ValueError: If the weights are not ``RNNWeights``.
+        ValueError: If the weights are not ``RNNWeights`` of fitting shapes.
     """
     check_type("jrnn.nd4j.rnn_to_params", weights, RNNWeights)
+    rnn_units("rnn_to_params", weights)
     bias = None if weights.biases is None else weights.biases.reshape(2, -1).sum(0)
     return SimpleRNNParams(weights.input_weights, weights.recurrent_weights, bias)
 

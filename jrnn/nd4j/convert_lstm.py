@@ -12,6 +12,7 @@ from jrnn.cells.base import check_type
 from jrnn.cells.lstm import LSTMParams
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.nd4j.arguments import split_rows
+from jrnn.nd4j.shapes import lstm_layer_units, lstm_units
 from jrnn.nd4j.weights import LSTMLayerWeights, LSTMWeights, ProjectionLSTMWeights
 
 
@@ -22,9 +23,10 @@ def lstm_layer_to_params(weights: LSTMLayerWeights) -> LSTMParams | Bidirectiona
     ``config.cell(...)``, with ``use_bias`` and ``peephole`` as the weights have them.
 
     Raises:
-        ValueError: If the weights are not ``LSTMLayerWeights``.
+        ValueError: If the weights are not ``LSTMLayerWeights`` of fitting shapes.
     """
     check_type("jrnn.nd4j.lstm_layer_to_params", weights, LSTMLayerWeights)
+    lstm_layer_units("lstm_layer_to_params", weights)
     if weights.input_weights.ndim == 3:
         both = [jax.tree.map(lambda array: array[k], weights) for k in range(2)]  # noqa: B023
         return BidirectionalParams(*map(lstm_layer_to_params, both))
@@ -41,10 +43,17 @@ def lstm_layer_from_params(params: LSTMParams | BidirectionalParams) -> LSTMLaye
     """Returns the weights that ``lstm_layer_to_params`` turns into ``params``.
 
     Raises:
-        ValueError: If the parameters are no LSTM's, or hold a projection.
+        ValueError: If the parameters are no LSTM's, hold a projection, or are of two directions
+            that differ in shape.
     """
     if isinstance(params, BidirectionalParams):
-        both = map(lstm_layer_from_params, params)
+        both = [lstm_layer_from_params(one) for one in params]
+        shapes = [jax.tree.map(jnp.shape, one) for one in both]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"jrnn.nd4j.lstm_layer_from_params: the directions have {shapes[0]} and "
+                f"{shapes[1]}, but these weights are one array for both"
+            )
         return jax.tree.map(lambda *two: jnp.stack(two), *both)
     check_type("jrnn.nd4j.lstm_layer_from_params", params, LSTMParams)
     _refuse_projection("lstm_layer_from_params", params)
@@ -61,19 +70,25 @@ def lstm_to_params(weights: LSTMWeights, features: int, *, forget_bias: float = 
         forget_bias: Of the configuration; it becomes part of the bias.
 
     Returns:
-        Gate order i, f, c, o. The cell is ``LSTMCell(peephole=..., cell_clip=...)``. Peepholes are
-        there if all three are given.
+        Gate order i, f, c, o. The cell is ``LSTMCell(peephole=..., cell_clip=...)``.
 
     Raises:
-        ValueError: If the weights are not ``LSTMWeights``, or not of so many features.
+        ValueError: If the weights are not ``LSTMWeights`` of fitting shapes and so many features,
+            or have one or two of the three peephole weights.
     """
     check_type("jrnn.nd4j.lstm_to_params", weights, LSTMWeights)
+    lstm_units("lstm_to_params", weights)
     kernel, recurrent = split_rows("lstm_to_params", weights.ru_weight, features, 4)
     kernel, recurrent = _swapped(kernel), _swapped(recurrent)
     bias = None if weights.bias is None else _swapped(weights.bias)
     bias = _with_forget_bias(bias, forget_bias, kernel)
     rows = [row for row in weights[1:4] if row is not None]
-    peephole = jnp.stack(rows) if len(rows) == 3 else None
+    if len(rows) in (1, 2):
+        raise ValueError(
+            f"jrnn.nd4j.lstm_to_params: {len(rows)} of three peephole weights are given, but all "
+            "or none are needed"
+        )
+    peephole = jnp.stack(rows) if rows else None
     return LSTMParams(kernel, recurrent, bias, peephole)
 
 

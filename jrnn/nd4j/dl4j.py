@@ -13,7 +13,7 @@ from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.layers.named import lstm, simple_rnn
 from jrnn.layers.recurrent import TimeOptions
-from jrnn.nd4j.arguments import sequence
+from jrnn.nd4j.arguments import expect, sequence
 
 DataFormat = Literal["NCW", "NWC"]
 
@@ -57,7 +57,7 @@ def dl4j_lstm_to_params(weights: DL4JLSTMWeights) -> LSTMParams:
     recurrent, peepholes = jnp.split(weights.rw, [4 * units], axis=-1)
     c, f, o, i = range(4)
     reordered = [_blocks(one, (i, f, c, o)) for one in (weights.w, recurrent, weights.b)]
-    peephole = peepholes.T[jnp.array([2, 0, 1])] if peepholes.shape[-1] else None
+    peephole = jnp.roll(peepholes.T, 1, axis=0) if peepholes.shape[-1] else None
     return LSTMParams(reordered[0], reordered[1], reordered[2].reshape(-1), peephole)
 
 
@@ -77,7 +77,7 @@ def dl4j_lstm_from_params(params: LSTMParams) -> DL4JLSTMWeights:
     order = (c, f, o, i)
     rw = _blocks(params.recurrent_kernel, order)
     if params.peephole is not None:
-        rw = jnp.concatenate([rw, params.peephole[jnp.array([1, 2, 0])].T], axis=-1)
+        rw = jnp.concatenate([rw, jnp.roll(params.peephole, -1, axis=0).T], axis=-1)
     width = params.kernel.shape[-1]
     bias = jnp.zeros(width, params.kernel.dtype) if params.bias is None else params.bias
     return DL4JLSTMWeights(_blocks(params.kernel, order), rw, _blocks(bias, order)[None])
@@ -87,9 +87,15 @@ def dl4j_simple_rnn_to_params(weights: DL4JSimpleRnnWeights) -> SimpleRNNParams:
     """Returns the parameters for ``jrnn.simple_rnn``.
 
     Raises:
-        ValueError: If the weights are not ``DL4JSimpleRnnWeights``.
+        ValueError: If the weights are not ``DL4JSimpleRnnWeights`` of fitting shapes.
     """
-    check_type("jrnn.nd4j.dl4j_simple_rnn_to_params", weights, DL4JSimpleRnnWeights)
+    who = "dl4j_simple_rnn_to_params"
+    check_type(f"jrnn.nd4j.{who}", weights, DL4JSimpleRnnWeights)
+    units = weights.rw.shape[0] if weights.rw.ndim else 0
+    expect(who, (*weights.w.shape[:1], units), w=weights.w)
+    expect(who, (units, units), rw=weights.rw)
+    if weights.b.shape != (1, units):
+        expect(who, (units,), b=weights.b)
     return SimpleRNNParams(weights.w, weights.rw, weights.b.reshape(-1))
 
 

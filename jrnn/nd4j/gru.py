@@ -8,6 +8,7 @@ from jrnn.cells.gru import GRUCell, GRUState
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence
 from jrnn.nd4j.convert import gru_layer_to_params, gru_to_params
+from jrnn.nd4j.shapes import gru_units
 from jrnn.nd4j.weights import GRUCellOutputs, GRUWeights
 
 
@@ -39,11 +40,7 @@ def gru_cell(x: ArrayLike, h_last: ArrayLike, weights: GRUWeights) -> GRUCellOut
     x = one_step("gru_cell", x)
     weights = checked("gru_cell", weights, GRUWeights)
     *batch, features = x.shape
-    units = weights.c_weight.shape[-1] if weights.c_weight.ndim else 0
-    expect("gru_cell", (features + units, 2 * units), ru_weight=weights.ru_weight)
-    expect("gru_cell", (features + units, units), c_weight=weights.c_weight)
-    expect("gru_cell", (2 * units,), ru_bias=weights.ru_bias)
-    expect("gru_cell", (units,), c_bias=weights.c_bias)
+    units = gru_units("gru_cell", weights, features)
     h_last = needed("gru_cell", "h_last", h_last, (*batch, units))
     return _gru_cell(x, h_last, weights)
 

@@ -24,6 +24,7 @@ from jrnn.nd4j.arguments import (
 )
 from jrnn.nd4j.configs import LSTMConfiguration
 from jrnn.nd4j.convert_lstm import lstm_to_params
+from jrnn.nd4j.shapes import lstm_units
 from jrnn.nd4j.weights import LSTMCellOutputs, LSTMWeights
 
 
@@ -155,17 +156,15 @@ def _cell(config: LSTMConfiguration, params: LSTMParams) -> _AllOutputs:
 
 
 def _params(weights: LSTMWeights, config: LSTMConfiguration, features: int) -> LSTMParams:
-    params = lstm_to_params(weights, features, forget_bias=config.forget_bias)
-    return params if config.peep_hole else params._replace(peephole=None)
+    if not config.peep_hole:
+        weights = LSTMWeights(weights.ru_weight, bias=weights.bias)
+    return lstm_to_params(weights, features, forget_bias=config.forget_bias)
 
 
 def _check(who: str, weights: LSTMWeights, config: LSTMConfiguration, features: int) -> int:
     """Returns the number of units."""
-    units = weights.ru_weight.shape[-1] // 4 if weights.ru_weight.ndim else 0
-    expect(who, (features + units, 4 * units), ru_weight=weights.ru_weight)
-    expect(who, (4 * units,), bias=weights.bias)
+    units = lstm_units(who, weights, features)
     for name in ("input_peephole_weights", "forget_peephole_weights", "output_peephole_weights"):
-        expect(who, (units,), **{name: getattr(weights, name)})
         if config.peep_hole and getattr(weights, name) is None:
             raise ValueError(
                 f"jrnn.nd4j.{who}: {name} is None, but peep_hole=True needs an array of shape "

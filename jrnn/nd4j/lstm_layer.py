@@ -22,6 +22,7 @@ from jrnn.nd4j.arguments import (
 )
 from jrnn.nd4j.configs import LSTMDirectionMode, LSTMLayerConfig
 from jrnn.nd4j.convert_lstm import lstm_layer_to_params
+from jrnn.nd4j.shapes import lstm_layer_units
 from jrnn.nd4j.weights import HiddenAndCell, LSTMLayerWeights
 
 _MERGES = {
@@ -92,7 +93,7 @@ def lstm_layer(
     steps, batch, features = time_major(x, config.lstm_data_format).shape
     mode: Any = config.lstm_direction_mode
     both = (2,) if mode.is_bidirectional else ()
-    units = _check("lstm_layer", weights, features, both)
+    units = lstm_layer_units("lstm_layer", weights, features, both)
     expect("lstm_layer", (*both, batch, units), c_last=c_last, y_last=y_last)
     lengths = lengths_of("lstm_layer", "max_ts_length", max_ts_length, batch, steps)
     return _lstm_layer(x, weights, c_last, y_last, lengths, config, bwd_lengths == "right")
@@ -154,7 +155,7 @@ def lstm_layer_cell(
     check_config("lstm_layer_cell", config, LSTMLayerConfig)
     x = one_step("lstm_layer_cell", x)
     weights = checked("lstm_layer_cell", weights, LSTMLayerWeights)
-    units = _check("lstm_layer_cell", weights, x.shape[-1], ())
+    units = lstm_layer_units("lstm_layer_cell", weights, x.shape[-1], ())
     expect("lstm_layer_cell", (*x.shape[:-1], units), c_last=c_last, y_last=y_last)
     return _lstm_layer_cell(x, weights, c_last, y_last, config)
 
@@ -165,16 +166,6 @@ def _lstm_layer_cell(x, weights, c_last, y_last, config):
     z = cell.project(params, x)
     state = jax.tree.map(jnp.add, cell.initial_state(params, z), lstm_state(y_last, c_last))
     return HiddenAndCell(*cell.step(params, state, z)[0])
-
-
-def _check(who: str, weights: LSTMLayerWeights, features: int, both: tuple[int, ...]) -> int:
-    """Returns the number of units; ``both`` is (2,) where there are two directions."""
-    units = weights.input_weights.shape[-1] // 4 if weights.input_weights.ndim else 0
-    expect(who, (*both, features, 4 * units), input_weights=weights.input_weights)
-    expect(who, (*both, units, 4 * units), recurrent_weights=weights.recurrent_weights)
-    expect(who, (*both, 4 * units), biases=weights.biases)
-    expect(who, (*both, 3 * units), peephole_weights=weights.peephole_weights)
-    return units
 
 
 def _parts(config: LSTMLayerConfig, weights: LSTMLayerWeights) -> tuple[Any, Any]:

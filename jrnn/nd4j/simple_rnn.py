@@ -9,6 +9,7 @@ from jrnn.layers.bidirectional import BidirectionalParams, bidirectional
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import checked, expect, lengths_of, needed, one_step, sequence
 from jrnn.nd4j.convert import rnn_to_params
+from jrnn.nd4j.shapes import rnn_units
 from jrnn.nd4j.weights import (
     DynamicBidirectionalOutputs,
     RNNOutputs,
@@ -214,11 +215,7 @@ def _both(who, x, forward, backward, states, max_time_step, time_major):
 def _checked(who: str, weights: RNNWeights, features: int) -> tuple[RNNWeights, int]:
     """Returns the weights and the number of units."""
     weights = checked(who, weights, RNNWeights)
-    units = weights.input_weights.shape[-1] if weights.input_weights.ndim else 0
-    expect(who, (features, units), input_weights=weights.input_weights)
-    expect(who, (units, units), recurrent_weights=weights.recurrent_weights)
-    expect(who, (2 * units,), biases=weights.biases)
-    return weights, units
+    return weights, rnn_units(who, weights, features)
 
 
 def _cell(weights: RNNWeights) -> SimpleRNNCell:

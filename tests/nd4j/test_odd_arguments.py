@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jrnn
 from jrnn import nd4j
 from tests.nd4j.drawn import B, I, N, P, T
 
@@ -171,3 +172,83 @@ def test_dl4j_has_features_before_time_in_all_that_has_time(layer, weights):
     np.testing.assert_array_equal(states.hidden, ys)
     with pytest.raises(ValueError, match="time_major is True, but NCW has the batch first"):
         layer(weights, x, time_major=True)
+
+
+BOTH = [np.zeros((2, *array.shape), np.float32) for array in LAYER[:3]]
+
+
+@pytest.mark.parametrize(
+    ("convert", "says"),
+    [
+        (
+            lambda: nd4j.gru_to_params(nd4j.GRUWeights(draw(I + N, 2 * N), draw(I + N, N + 1)), I),
+            "gru_to_params: ru_weight",
+        ),
+        (lambda: nd4j.gru_to_params(GRU._replace(c_bias=draw(N + 1)), I), "c_bias has shape"),
+        (lambda: nd4j.gru_layer_to_params(draw(I, 3 * N), draw(N, 3 * N + 1)), "wh has shape"),
+        (lambda: nd4j.gru_layer_to_params(draw(I, 3 * N + 3), draw(N, 3 * N)), "wx has shape"),
+        (
+            lambda: nd4j.lstm_to_params(BLOCK._replace(input_peephole_weights=draw(N)), I),
+            "1 of three peephole weights",
+        ),
+        (lambda: nd4j.lstm_to_params(BLOCK._replace(bias=draw(N)), I), "bias has shape"),
+        (
+            lambda: nd4j.lstm_layer_to_params(
+                nd4j.LSTMLayerWeights(draw(3, I, 4 * N), draw(3, N, 4 * N))
+            ),
+            r"but x and the weights need \(2, ",
+        ),
+        (
+            lambda: nd4j.lstm_layer_to_params(
+                nd4j.LSTMLayerWeights(draw(1, I, 4 * N), draw(1, N, 4 * N))
+            ),
+            r"but x and the weights need \(2, ",
+        ),
+        (
+            lambda: nd4j.lstm_layer_to_params(
+                nd4j.LSTMLayerWeights(BOTH[0], BOTH[1], LAYER.biases)
+            ),
+            "biases has shape",
+        ),
+        (
+            lambda: nd4j.lstm_layer_from_params(
+                jrnn.BidirectionalParams(
+                    nd4j.lstm_layer_to_params(LAYER),
+                    nd4j.lstm_layer_to_params(LAYER._replace(biases=None)),
+                )
+            ),
+            "the directions have .* one array for both",
+        ),
+        (lambda: nd4j.rnn_to_params(RNN._replace(biases=draw(N))), "biases has shape"),
+        (lambda: nd4j.sru_to_params(SRU._replace(bias=draw(2 * I - 1))), "bias has shape"),
+        (
+            lambda: nd4j.dl4j_simple_rnn_to_params(
+                nd4j.DL4JSimpleRnnWeights(draw(I, N), draw(N, N), draw(1, N + 1))
+            ),
+            "b has shape",
+        ),
+        (
+            lambda: nd4j.dl4j_lstm_to_params(
+                nd4j.DL4JLSTMWeights(draw(I, 4 * N), np.float32(1), draw(4 * N))
+            ),
+            "w, rw and b have shapes",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_not_converted(convert, says):
+    with pytest.raises(ValueError, match=says):
+        convert()
+
+
+def test_peepholes_that_are_not_used_may_be_some_of_three():
+    some = BLOCK._replace(forget_peephole_weights=draw(N))
+    got = nd4j.lstm_cell(STEP, draw(B, N) * 0, draw(B, N) * 0, some)
+    expected = nd4j.lstm_cell(STEP, draw(B, N) * 0, draw(B, N) * 0, BLOCK)
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+
+
+def test_numpy_parameters_are_converted_while_tracing():
+    weights = nd4j.DL4JLSTMWeights(draw(I, 4 * N), draw(N, 4 * N + 3), draw(1, 4 * N))
+    params = jax.tree.map(np.asarray, nd4j.dl4j_lstm_to_params(weights))
+    back = jax.jit(lambda: nd4j.dl4j_lstm_from_params(params))()
+    jax.tree.map(np.testing.assert_array_equal, back, weights)
