@@ -115,7 +115,8 @@ def _lstm_layer(x, weights, c_last, y_last, lengths, config, right_aligned):
         options["reverse"] = mode is LSTMDirectionMode.BWD
         options["initial_state"] = lstm_state(y_last, c_last)
         if options["reverse"] and right_aligned and lengths is not None:
-            options["mask"] = jnp.arange(len(xs))[:, None] >= len(xs) - lengths
+            steps = jnp.arange(len(xs), dtype=lengths.dtype)
+            options["mask"] = steps[:, None] >= len(xs) - lengths
         else:
             options["lengths"] = lengths
         state, ys = rnn(cell, params, xs, **options)

@@ -74,7 +74,7 @@ def _valid_steps(steps: int, lengths, mask) -> jax.Array | None:
     """Returns which steps count [T, ...], or None where all do."""
     valid = None if mask is None else jnp.asarray(mask).astype(bool)
     if lengths is not None:
-        lengths = jnp.asarray(lengths)
+        lengths = jnp.asarray(lengths).astype(int)  # as arange's, also where promotion is strict
         within = jnp.arange(steps).reshape(-1, *[1] * lengths.ndim) < lengths
         valid = within if valid is None else valid & within
     return valid

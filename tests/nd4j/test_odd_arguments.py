@@ -252,3 +252,23 @@ def test_numpy_parameters_are_converted_while_tracing():
     params = jax.tree.map(np.asarray, nd4j.dl4j_lstm_to_params(weights))
     back = jax.jit(lambda: nd4j.dl4j_lstm_from_params(params))()
     jax.tree.map(np.testing.assert_array_equal, back, weights)
+
+
+@pytest.mark.parametrize("mode", ["FWD", "BWD", "BIDIR_SUM"])
+def test_lengths_where_promotion_is_strict_and_integers_are_wide(mode):
+    weights = jax.tree.map(lambda array: np.stack([array, array]), LAYER)
+    weights = LAYER if mode in ("FWD", "BWD") else weights
+    config = nd4j.LSTMLayerConfig(lstm_direction_mode=mode)
+    (expected,) = nd4j.lstm_layer(STEPS, weights, config, max_ts_length=[T, 2, 0])
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        (got,) = nd4j.lstm_layer(STEPS, weights, config, max_ts_length=[T, 2, 0])
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16])
+def test_lengths_of_jrnns_own_layer_where_promotion_is_strict(dtype):
+    params, xs = nd4j.lstm_layer_to_params(LAYER), STEPS.swapaxes(0, 1)
+    _, expected = jrnn.lstm(params, xs, lengths=jnp.array([T, 2, 0]))
+    with jax.numpy_dtype_promotion("strict"):
+        _, got = jrnn.lstm(params, xs, lengths=jnp.array([T, 2, 0], dtype))
+    np.testing.assert_allclose(got, expected, atol=1e-6)
