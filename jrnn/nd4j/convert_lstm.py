@@ -156,7 +156,8 @@ def _with_forget_bias(bias: jax.Array | None, forget_bias: float, kernel: jax.Ar
     """Returns the bias i, f, g, o with a number added to that of the forget gate."""
     if not forget_bias:
         return bias
-    extra = jnp.repeat(jnp.array([0, forget_bias, 0, 0], kernel.dtype), kernel.shape[-1] // 4)
+    dtype = jnp.result_type(kernel.dtype, float)  # a fraction, also beside integers
+    extra = jnp.repeat(jnp.array([0, forget_bias, 0, 0], dtype), kernel.shape[-1] // 4)
     return extra if bias is None else bias + extra
 
 

@@ -115,8 +115,8 @@ def _lstm_layer(x, weights, c_last, y_last, lengths, config, right_aligned):
         options["reverse"] = mode is LSTMDirectionMode.BWD
         options["initial_state"] = lstm_state(y_last, c_last)
         if options["reverse"] and right_aligned and lengths is not None:
-            steps = jnp.arange(len(xs), dtype=lengths.dtype)
-            options["mask"] = steps[:, None] >= len(xs) - lengths
+            steps = xs.shape[0]
+            options["mask"] = jnp.arange(steps, dtype=lengths.dtype)[:, None] >= steps - lengths
         else:
             options["lengths"] = lengths
         state, ys = rnn(cell, params, xs, **options)

@@ -1,6 +1,7 @@
 """Arguments as a port from Java or NumPy brings them: lists, NumPy's ids, odd lengths, None."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -272,3 +273,29 @@ def test_lengths_of_jrnns_own_layer_where_promotion_is_strict(dtype):
     with jax.numpy_dtype_promotion("strict"):
         _, got = jrnn.lstm(params, xs, lengths=jnp.array([T, 2, 0], dtype))
     np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_a_forget_bias_beside_integer_weights_is_not_cut_to_a_whole_number():
+    whole = RNG.integers(-2, 3, (I + N, 4 * N))
+    state, config = (draw(B, N), draw(B, N)), nd4j.LSTMConfiguration(forget_bias=0.5)
+    got = nd4j.lstm_cell(STEP, *state, nd4j.LSTMWeights(whole), config)
+    expected = nd4j.lstm_cell(STEP, *state, nd4j.LSTMWeights(whole.astype(np.float32)), config)
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    narrow = nd4j.LSTMWeights(jnp.asarray(whole, jnp.bfloat16))
+    assert nd4j.lstm_to_params(narrow, I, forget_bias=0.5).bias.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("mode", ["FWD", "BWD"])
+@pytest.mark.parametrize("known", [False, True])
+def test_lengths_beside_a_number_of_steps_that_is_a_symbol(mode, known):
+    config = nd4j.LSTMLayerConfig(lstm_direction_mode=mode, ret_last_c=True)
+    lengths = np.array([T, 2, 0], np.int32)
+
+    def run(x, given):
+        return nd4j.lstm_layer(x, LAYER, config, max_ts_length=lengths if known else given)
+
+    (steps,) = jax.export.symbolic_shape("t")
+    x = jax.ShapeDtypeStruct((steps, B, I), jnp.float32)
+    exported = jax.export.export(jax.jit(run))(x, jax.ShapeDtypeStruct((B,), jnp.int32))
+    for got, expected in zip(exported.call(STEPS, lengths), run(STEPS, lengths), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
