@@ -175,9 +175,6 @@ def test_dl4j_has_features_before_time_in_all_that_has_time(layer, weights):
         layer(weights, x, time_major=True)
 
 
-BOTH = [np.zeros((2, *array.shape), np.float32) for array in LAYER[:3]]
-
-
 @pytest.mark.parametrize(
     ("convert", "says"),
     [
@@ -207,7 +204,7 @@ BOTH = [np.zeros((2, *array.shape), np.float32) for array in LAYER[:3]]
         ),
         (
             lambda: nd4j.lstm_layer_to_params(
-                nd4j.LSTMLayerWeights(BOTH[0], BOTH[1], LAYER.biases)
+                nd4j.LSTMLayerWeights(draw(2, I, 4 * N), draw(2, N, 4 * N), draw(4 * N))
             ),
             "biases has shape",
         ),
