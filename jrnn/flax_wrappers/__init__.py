@@ -1,0 +1,1 @@
+"""MODULES. jrnn's functions as modules of Flax: ``jrnn.flax_wrappers.nnx``."""

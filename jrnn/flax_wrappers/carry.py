@@ -1,0 +1,66 @@
+"""A cell's state in the form that Flax's cells have it, and back."""
+
+from typing import Any
+
+from jrnn.cells.base import Cell
+from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUState
+from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMState
+from jrnn.cells.dropout import DropoutCell
+from jrnn.cells.gru import GRUCell, GRUState
+from jrnn.cells.lstm import LSTMCell, LSTMState
+from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNState
+from jrnn.cells.sru import SRUCell, SRUState
+from jrnn.cells.stacked import StackedCell
+
+_STATES: dict[type, Any] = {
+    LSTMCell: LSTMState,
+    ConvLSTMCell: ConvLSTMState,
+    GRUCell: GRUState,
+    ConvGRUCell: ConvGRUState,
+    SimpleRNNCell: SimpleRNNState,
+    SRUCell: SRUState,
+}
+
+
+def carry_of(cell: Cell, state: Any) -> Any:
+    """Returns the carry: ``(cell, hidden)`` of an LSTM, the one array of jrnn's other cells.
+
+    A stack has a tuple of them. The state of a cell of one's own is the carry itself.
+    """
+    if isinstance(cell, DropoutCell):
+        return carry_of(cell.cell, state)
+    if isinstance(cell, StackedCell):
+        return tuple(map(carry_of, cell.cells, state))
+    kind = _STATES.get(type(cell))
+    if kind is None:
+        return state
+    return state[0] if len(kind._fields) == 1 else (state.cell, state.hidden)
+
+
+def state_of(cell: Cell, carry: Any) -> Any:
+    """Returns the state that ``carry_of`` turns into ``carry``; a state is taken as it is.
+
+    Raises:
+        ValueError: If the carry of an LSTM is no pair, or a stack's has not one for each cell.
+    """
+    if isinstance(cell, DropoutCell):
+        return state_of(cell.cell, carry)
+    if isinstance(cell, StackedCell):
+        _check_length(cell, carry, len(cell.cells))
+        return tuple(map(state_of, cell.cells, carry))
+    kind = _STATES.get(type(cell))
+    if kind is None or isinstance(carry, kind):
+        return carry
+    if len(kind._fields) == 1:
+        return kind(carry)
+    _check_length(cell, carry, 2)
+    return kind(hidden=carry[1], cell=carry[0])
+
+
+def _check_length(cell: Cell, carry: Any, length: int) -> None:
+    if not isinstance(carry, tuple | list) or len(carry) != length:
+        got = f" of {len(carry)}" if isinstance(carry, tuple | list) else ""
+        raise ValueError(
+            f"jrnn.flax_wrappers: the carry of {type(cell).__name__} is a "
+            f"{type(carry).__name__}{got}, but a tuple of {length} is needed"
+        )

@@ -1,0 +1,141 @@
+"""Cells as NNX modules: a cell's choices, its sizes and its parameters."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
+
+import jrnn
+from jrnn.flax_wrappers.carry import carry_of, state_of
+
+Initializer = Callable[..., jax.Array]
+Metadata = Mapping[str, Any]
+
+
+class RNNCell(nnx.Module):
+    """Any cell of jrnn, or of one's own, with its parameters.
+
+    ``module.params`` is what ``cell.init`` returns, with an ``nnx.Param`` for each array, so that
+    the names in the module's state are those of jrnn: ``params.kernel`` and so on.
+
+    Args:
+        cell: The cell.
+        in_features: Size of the input; not needed with ``params``.
+        hidden_features: Size of the output; not needed with ``params``.
+        params: The parameters, where they are not to be drawn.
+        dtype: Of the computation: parameters and inputs are cast to it. None promotes them.
+        param_dtype: Of the parameters; None leaves it to the cell.
+        metadata: For fields of the parameters, what their ``nnx.Param`` is made with, such as
+            ``{"kernel": {"sharding_names": (None, "model")}}``.
+        rngs: Draws the parameters, from the stream ``params``.
+
+    Raises:
+        ValueError: If there are neither parameters nor sizes and ``rngs``, or metadata for what
+            the parameters do not hold.
+    """
+
+    def __init__(
+        self,
+        cell: jrnn.Cell,
+        in_features: Any = None,
+        hidden_features: Any = None,
+        *,
+        params: Any = None,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike | None = None,
+        metadata: Mapping[str, Metadata] = MappingProxyType({}),
+        rngs: nnx.Rngs | None = None,
+    ):
+        self.cell = cell
+        self.in_features = in_features
+        self.hidden_features = hidden_features
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        if params is None:
+            params = self._drawn(rngs)
+        self.params = nnx.data(_as_variables(params, metadata))
+
+    def _drawn(self, rngs: nnx.Rngs | None) -> Any:
+        if rngs is None or self.in_features is None or self.hidden_features is None:
+            raise ValueError(
+                "jrnn.flax_wrappers: to draw parameters in_features, hidden_features and rngs are "
+                "needed; give these or params"
+            )
+        draw: Any = self.cell.init
+        given = () if self.param_dtype is None else (self.param_dtype,)
+        return draw(rngs.params(), self.in_features, self.hidden_features, *given)
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Number of feature axes of the input."""
+        return getattr(self.cell, "feature_ndim", 1)
+
+    def weights(self) -> Any:
+        """Returns the parameters as jrnn's functions take them, in ``dtype`` if there is one."""
+        return jax.tree.map(lambda leaf: self.cast(leaf[...]), self.params, is_leaf=_is_variable)
+
+    def cast(self, x: ArrayLike) -> jax.Array:
+        """Returns an array in ``dtype``, if there is one."""
+        x = jnp.asarray(x)
+        return x if self.dtype is None else x.astype(self.dtype)
+
+    def __call__(self, carry: Any, inputs: ArrayLike) -> tuple[Any, jax.Array]:
+        """Returns the next carry and the output of one step, for inputs [..., F].
+
+        The carry is as Flax's: ``(c, h)`` of an LSTM, the one array of other cells. One of jrnn's
+        states is taken, too.
+        """
+        state, y = self.cell(self.weights(), state_of(self.cell, carry), self.cast(inputs))
+        return carry_of(self.cell, state), y
+
+    def initialize_carry(
+        self,
+        input_shape: tuple[int, ...],
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        carry_init: Initializer | None = None,
+    ) -> Any:
+        """Returns the carry before the first step.
+
+        Args:
+            input_shape: Of one step's input, [..., F].
+            rngs: For ``carry_init``, the stream ``carry``.
+            carry_init: ``(key, shape, dtype) -> array``; None for the cell's own start, zeros.
+
+        Raises:
+            ValueError: If ``carry_init`` is given without ``rngs``.
+        """
+        weights = self.weights()
+        x = jnp.zeros(input_shape, jnp.result_type(*jax.tree.leaves(weights)))
+        state = self.cell.initial_state(weights, self.cell.project(weights, x))
+        carry = carry_of(self.cell, state)
+        if carry_init is None:
+            return carry
+        if rngs is None:
+            raise ValueError("jrnn.flax_wrappers: carry_init needs rngs to draw from; give both")
+        stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
+        return jax.tree.map(lambda leaf: carry_init(stream(), leaf.shape, leaf.dtype), carry)
+
+
+def _is_variable(leaf: Any) -> bool:
+    return isinstance(leaf, nnx.Variable)
+
+
+def _as_variables(params: Any, metadata: Mapping[str, Metadata]) -> Any:
+    """Returns the parameters with an ``nnx.Param`` in the place of each array."""
+    if not any(metadata.values()):
+        return jax.tree.map(nnx.Param, params)
+    unknown = set(metadata) - set(getattr(params, "_fields", ()))
+    if unknown:
+        raise ValueError(
+            f"jrnn.flax_wrappers: metadata is for {sorted(unknown)}, but the parameters are a "
+            f"{type(params).__name__}, with fields {getattr(params, '_fields', ())}"
+        )
+    made = {
+        field: None if value is None else nnx.Param(value, **metadata.get(field, {}))
+        for field, value in zip(params._fields, params, strict=True)
+    }
+    return type(params)(**made)
