@@ -10,6 +10,7 @@ from jrnn.flax_wrappers.nnx.cells import (
     SRUCell,
 )
 from jrnn.flax_wrappers.nnx.convert import from_flax, to_flax
+from jrnn.flax_wrappers.nnx.keras import Frozen, KerasModel, from_keras
 from jrnn.flax_wrappers.nnx.layers import GRU, LSTM, SRU, ConvLSTM, SimpleRNN
 from jrnn.flax_wrappers.nnx.rnn import RNN, Bidirectional, StackedRNN
 
@@ -18,8 +19,10 @@ __all__ = [
     "Bidirectional",
     "ConvLSTM",
     "ConvLSTMCell",
+    "Frozen",
     "GRU",
     "GRUCell",
+    "KerasModel",
     "LSTM",
     "LSTMCell",
     "OptimizedLSTMCell",
@@ -30,5 +33,6 @@ __all__ = [
     "SimpleRNN",
     "StackedRNN",
     "from_flax",
+    "from_keras",
     "to_flax",
 ]

@@ -59,7 +59,7 @@ class RNN(nnx.Module):
         self.unroll = unroll
         self.implementation = implementation
         self.deterministic = False
-        self.rngs = nnx.data(_dropout_stream(rngs))
+        self.rngs = nnx.data(dropout_stream(rngs))
 
     def __call__(
         self,
@@ -113,7 +113,7 @@ class RNN(nnx.Module):
     def _key(self, rngs: nnx.Rngs | nnx.RngStream | None) -> jax.Array | None:
         if self.deterministic or not draws(self.cell.cell):
             return None
-        stream = self.rngs if rngs is None else _dropout_stream(rngs)
+        stream = self.rngs if rngs is None else dropout_stream(rngs)
         if stream is None:
             raise ValueError(
                 f"jrnn.flax_wrappers: {type(self.cell.cell).__name__} draws dropout, but there are "
@@ -248,7 +248,8 @@ def _in_order_computed(ys: jax.Array, seq_lengths: ArrayLike | None, axis: int) 
     return jnp.moveaxis(jnp.take_along_axis(ys, sources, 0), 0, axis)
 
 
-def _dropout_stream(rngs: nnx.Rngs | nnx.RngStream | bool | None) -> nnx.RngStream | None:
+def dropout_stream(rngs: nnx.Rngs | nnx.RngStream | bool | None) -> nnx.RngStream | None:
+    """Returns what dropout draws from, or None."""
     if isinstance(rngs, nnx.Rngs):
         return rngs.dropout.fork()
     return rngs if isinstance(rngs, nnx.RngStream) else None
