@@ -1,7 +1,12 @@
-"""A cell's state in the form that Flax's cells have it, and back."""
+"""What Flax has in another form: the state, activations, outputs of a reversed sequence."""
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jrnn.activations import Activation
 from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUState
 from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMState
@@ -64,3 +69,21 @@ def _check_length(cell: Cell, carry: Any, length: int) -> None:
             f"jrnn.flax_wrappers: the carry of {type(cell).__name__} is a "
             f"{type(carry).__name__}{got}, but a tuple of {length} is needed"
         )
+
+
+def plain_function(function: Activation | str) -> Activation | str:
+    """Returns the name of a function of JAX's that jrnn has kernels of its own for."""
+    named = {jnp.tanh: "tanh", jax.nn.tanh: "tanh", jax.nn.sigmoid: "sigmoid"}
+    return function if isinstance(function, str) else named.get(function, function)
+
+
+def in_order_computed(ys: jax.Array, seq_lengths: ArrayLike | None, axis: int) -> jax.Array:
+    """Returns each row's valid steps turned around; the padding stays at the end."""
+    if seq_lengths is None:
+        return jnp.flip(ys, axis)
+    ys = jnp.moveaxis(ys, axis, 0)
+    lengths = jnp.asarray(seq_lengths)
+    steps = jnp.arange(len(ys)).reshape(-1, *[1] * lengths.ndim)
+    sources = jnp.where(steps < lengths, lengths - 1 - steps, steps)
+    sources = sources.reshape(sources.shape + (1,) * (ys.ndim - sources.ndim))
+    return jnp.moveaxis(jnp.take_along_axis(ys, sources, 0), 0, axis)

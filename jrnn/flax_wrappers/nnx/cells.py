@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Required, TypedDict, Unpack
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
 import jrnn
 from jrnn.activations import Activation
+from jrnn.flax_wrappers.carry import plain_function
 from jrnn.flax_wrappers.nnx.cell import Initializer, Metadata, RNNCell
 
 
@@ -237,9 +237,3 @@ _INITIALIZERS = {  # an option of jrnn's cells, Flax's word for it and its defau
     "recurrent_initializer": ("recurrent_kernel_init", "orthogonal"),
     "bias_initializer": ("bias_init", "zeros"),
 }
-
-
-def plain_function(function: Activation | str) -> Activation | str:
-    """Returns the name of a function of JAX's that jrnn has kernels of its own for."""
-    named = {jnp.tanh: "tanh", jax.nn.tanh: "tanh", jax.nn.sigmoid: "sigmoid"}
-    return function if isinstance(function, str) else named.get(function, function)

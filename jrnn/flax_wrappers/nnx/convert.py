@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 import jrnn
+from jrnn.flax_wrappers.carry import plain_function
 from jrnn.flax_wrappers.nnx.cell import RNNCell
-from jrnn.flax_wrappers.nnx.cells import plain_function
 from jrnn.flax_wrappers.nnx.rnn import RNN, Bidirectional
 
 

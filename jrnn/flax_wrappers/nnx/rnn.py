@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 import jrnn
 from jrnn.cells.dropout import draws
-from jrnn.flax_wrappers.carry import carry_of, state_of
+from jrnn.flax_wrappers.carry import carry_of, in_order_computed, state_of
 from jrnn.flax_wrappers.nnx.cell import RNNCell
 
 
@@ -106,7 +106,7 @@ class RNN(nnx.Module):
         )
         if reverse and not keep_order:
             axis = 0 if time_major else jnp.ndim(inputs) - self.cell.num_feature_axes - 1
-            ys = _in_order_computed(ys, seq_lengths, axis)
+            ys = in_order_computed(ys, seq_lengths, axis)
         return_carry = self.return_carry if return_carry is None else return_carry
         return (carry_of(plain, state), ys) if return_carry else ys
 
@@ -234,18 +234,6 @@ class StackedRNN(nnx.Module):
             finals.append(final)
         return_carry = self.return_carry if return_carry is None else return_carry
         return (tuple(finals), ys) if return_carry else ys
-
-
-def _in_order_computed(ys: jax.Array, seq_lengths: ArrayLike | None, axis: int) -> jax.Array:
-    """Returns each row's valid steps turned around; the padding stays at the end."""
-    if seq_lengths is None:
-        return jnp.flip(ys, axis)
-    ys = jnp.moveaxis(ys, axis, 0)
-    lengths = jnp.asarray(seq_lengths)
-    steps = jnp.arange(len(ys)).reshape(-1, *[1] * lengths.ndim)
-    sources = jnp.where(steps < lengths, lengths - 1 - steps, steps)
-    sources = sources.reshape(sources.shape + (1,) * (ys.ndim - sources.ndim))
-    return jnp.moveaxis(jnp.take_along_axis(ys, sources, 0), 0, axis)
 
 
 def dropout_stream(rngs: nnx.Rngs | nnx.RngStream | bool | None) -> nnx.RngStream | None:

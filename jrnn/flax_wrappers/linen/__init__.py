@@ -1,0 +1,30 @@
+"""Modules of Flax Linen over jrnn's functions, with Flax's words and carries."""
+
+from jrnn.flax_wrappers.linen.cells import (
+    CellModule,
+    ConvLSTMCell,
+    GRUCell,
+    LSTMCell,
+    OptimizedLSTMCell,
+    RNNCell,
+    SimpleCell,
+    SRUCell,
+)
+from jrnn.flax_wrappers.linen.convert import from_flax, to_flax
+from jrnn.flax_wrappers.linen.rnn import RNN, Bidirectional, StackedRNN
+
+__all__ = [
+    "RNN",
+    "Bidirectional",
+    "CellModule",
+    "ConvLSTMCell",
+    "GRUCell",
+    "LSTMCell",
+    "OptimizedLSTMCell",
+    "RNNCell",
+    "SRUCell",
+    "SimpleCell",
+    "StackedRNN",
+    "from_flax",
+    "to_flax",
+]
