@@ -11,6 +11,7 @@ from jrnn.flax_wrappers.linen.cells import (
     SRUCell,
 )
 from jrnn.flax_wrappers.linen.convert import from_flax, to_flax
+from jrnn.flax_wrappers.linen.keras import KerasModel, from_keras, to_params
 from jrnn.flax_wrappers.linen.rnn import RNN, Bidirectional, StackedRNN
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CellModule",
     "ConvLSTMCell",
     "GRUCell",
+    "KerasModel",
     "LSTMCell",
     "OptimizedLSTMCell",
     "RNNCell",
@@ -26,5 +28,7 @@ __all__ = [
     "SimpleCell",
     "StackedRNN",
     "from_flax",
+    "from_keras",
     "to_flax",
+    "to_params",
 ]

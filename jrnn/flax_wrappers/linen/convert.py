@@ -161,7 +161,7 @@ _WRITERS = {
 
 
 def _words(module: Any) -> dict[str, Any]:
-    """Returns the attributes that Flax's cell and jrnn's have alike, functions in place of names."""
+    """Returns the attributes that both cells have, functions in place of names."""
     given = {name: getattr(module, name) for name in _WORDS if hasattr(module, name)}
     functions = ("activation_fn", "gate_fn")
     return given | {name: activations.get(given[name]) for name in functions if name in given}

@@ -5,15 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 import jrnn
+from jrnn.flax_wrappers.keras_params import FROZEN, MOVED, TRAINED, kinds, moved
 from jrnn.flax_wrappers.nnx.rnn import dropout_stream
 from jrnn.model import Model
-from jrnn.model.batch_normalization import BatchNormalizationParams, MovingStatistics
-from jrnn.model.layer import Layer
-from jrnn.model.walk import map_params
 
 
 class Frozen(nnx.Variable):
@@ -40,7 +37,10 @@ class KerasModel(nnx.Module):
 
     def __init__(self, model: Model, params: Mapping[str, Any], *, rngs: nnx.Rngs | None = None):
         self.model = model
-        self.params = nnx.data(_as_variables(model, params))
+        variables = jax.tree.map(
+            lambda kind, leaf: _VARIABLES[kind](leaf), kinds(model, params), dict(params)
+        )
+        self.params = nnx.data(variables)
         self.deterministic = True
         self.rngs = nnx.data(dropout_stream(rngs))
 
@@ -70,11 +70,12 @@ class KerasModel(nnx.Module):
         options: dict[str, Any] = {}
         if not self.deterministic:
             options = {"training": True, "key": None if stream is None else stream()}
-        new, outputs = self.model.apply(
-            self.weights(), *inputs, state=state, return_state=True, **options
-        )
-        kept = _move(self.params, new) if not self.deterministic else new
-        return (kept, outputs) if return_state else outputs
+        weights = self.weights()
+        new, outputs = self.model.apply(weights, *inputs, state=state, return_state=True, **options)
+        if not self.deterministic:
+            weights, new = moved(weights, new)
+            self._set(weights, nnx.BatchStat)
+        return (new, outputs) if return_state else outputs
 
     def penalty(self, *inputs: Any, **options: Any) -> jax.Array:
         """Returns what regularizers add to the loss: ``model.penalty``."""
@@ -82,10 +83,13 @@ class KerasModel(nnx.Module):
 
     def constrain(self) -> None:
         """Brings the parameters within their constraints, as Keras does after each step."""
-        new = self.model.constrain(self.weights())
-        pairs = zip(_leaves(self.params), jax.tree.leaves(new), strict=True)
-        for variable, value in pairs:
-            if isinstance(variable, nnx.Param):
+        self._set(self.model.constrain(self.weights()), nnx.Param)
+
+    def _set(self, weights: Any, kind: type[nnx.Variable]) -> None:
+        """Gives the variables of a kind new values."""
+        variables = jax.tree.leaves(self.params, is_leaf=_is_variable)
+        for variable, value in zip(variables, jax.tree.leaves(weights), strict=True):
+            if isinstance(variable, kind):
                 variable.set_value(value)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -109,40 +113,7 @@ def from_keras(path: Any, *args: Any, rngs: nnx.Rngs | None = None, **options: A
     return KerasModel(*jrnn.load_keras(path, *args, **options), rngs=rngs)
 
 
-def _as_variables(model: Model, params: Mapping[str, Any]) -> Any:
-    def trainable(layer: Layer, own: Any) -> Any:
-        if isinstance(own, BatchNormalizationParams):
-            learned = jax.tree.map(nnx.Param, own._replace(moving_mean=None, moving_variance=None))
-            mean, variance = nnx.BatchStat(own.moving_mean), nnx.BatchStat(own.moving_variance)
-            return learned._replace(moving_mean=mean, moving_variance=variance)
-        return jax.tree.map(_param, own)
-
-    owned = map_params(trainable, model, dict(params))
-    return jax.tree.map(
-        lambda leaf: leaf if _is_variable(leaf) else Frozen(leaf), owned, is_leaf=_is_variable
-    )
-
-
-def _param(array: jax.Array) -> nnx.Variable:
-    kind = nnx.Param if jnp.issubdtype(array.dtype, jnp.floating) else Frozen
-    return kind(array)
-
-
-def _move(params: Any, state: Any) -> Any:
-    """Sets the moving statistics that a state holds, and returns what else it holds."""
-    if isinstance(state, MovingStatistics) and isinstance(params, BatchNormalizationParams):
-        statistics: Any = params
-        statistics.moving_mean.set_value(state.mean)
-        statistics.moving_variance.set_value(state.variance)
-        return None
-    if not isinstance(state, Mapping):
-        return state
-    rest = {name: _move(params.get(name) if params else None, own) for name, own in state.items()}
-    return {name: own for name, own in rest.items() if own is not None}
-
-
-def _leaves(params: Any) -> list[Any]:
-    return jax.tree.leaves(params, is_leaf=_is_variable)
+_VARIABLES = {TRAINED: nnx.Param, MOVED: nnx.BatchStat, FROZEN: Frozen}
 
 
 def _is_variable(leaf: Any) -> bool:
