@@ -19,7 +19,7 @@ from jrnn.layers.named import gru, lstm, simple_rnn, sru
 from jrnn.layers.recurrent import rnn
 
 if TYPE_CHECKING:
-    from jrnn import nd4j
+    from jrnn import flax_wrappers, nd4j
     from jrnn.keras_loader import KerasFileError, load_keras, save_keras
 
 __version__ = "0.1.0"
@@ -54,6 +54,7 @@ __all__ = [
     "constraints",
     "conv_gru",
     "conv_lstm",
+    "flax_wrappers",
     "gru",
     "initializers",
     "load_keras",
@@ -68,9 +69,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the op set, or the Keras loader and h5py with it, when first asked for."""
-    if name == "nd4j":
-        return importlib.import_module("jrnn.nd4j")
+    """Imports what not everybody needs when it is first asked for: flax and h5py with it."""
+    if name in ("nd4j", "flax_wrappers"):
+        return importlib.import_module(f"jrnn.{name}")
     if name in ("load_keras", "save_keras", "KerasFileError"):
         return getattr(importlib.import_module("jrnn.keras_loader"), name)
     raise AttributeError(f"module 'jrnn' has no attribute {name!r}")

@@ -29,6 +29,13 @@ def test_import_loads_jax_alone():
     assert after - before - sys.stdlib_module_names == {"jrnn"}
 
 
+def test_the_rest_is_imported_when_first_asked_for():
+    asked = "import jrnn; jrnn.nd4j.gru_cell; jrnn.flax_wrappers.nnx.from_keras"
+    loaded = packages_after(f"{asked}; jrnn.flax_wrappers.linen.RNN")
+    assert {"flax", "jrnn"} <= loaded
+    assert "flax" not in packages_after("import jrnn; jrnn.nd4j.gru_cell")
+
+
 @pytest.mark.slow
 def test_import_takes_hardly_longer_than_jax():
     rounds = [(seconds_to_import("jrnn"), seconds_to_import("jax")) for _ in range(7)]
