@@ -68,9 +68,6 @@ class LSTMActivations(enum.Enum):
     SCALED_TAHN = 6
 
 
-_NAMES = {  # in jrnn.activations
-    LSTMActivations.HARD_SIGMOID: "hard_sigmoid_keras2",
-}
 _TAKES = {
     LSTMActivations.AFFINE: ("alpha", "beta"),
     LSTMActivations.LEAKY_RELU: ("alpha",),
@@ -208,7 +205,8 @@ class LSTMLayerConfig:
                     f"LSTMLayerConfig: {role}_{key} is {value}, but {_name(kind)} has no {key}; "
                     "leave it at 0"
                 )
-        name = _NAMES.get(kind, kind.name.lower())
+        hard = kind is LSTMActivations.HARD_SIGMOID
+        name = "hard_sigmoid_keras2" if hard else kind.name.lower()
         return activations.get(name, **{key: given[key] for key in takes})
 
 
