@@ -112,6 +112,11 @@ def lstm_state(y_last: Any, c_last: Any) -> Any:
     return LSTMState(*given)
 
 
+def sizes(x: jax.Array, data_format: Any) -> tuple[int, ...]:
+    """Returns the numbers of steps, rows and features of ``x``."""
+    return tuple(x.shape[place] for place in _PLACES[data_format.name])
+
+
 def time_major(x: jax.Array, data_format: Any) -> jax.Array:
     """Returns ``x`` as [T, N, S], from the axes that the member of an enum names."""
     return x.transpose(_PLACES[data_format.name])

@@ -20,6 +20,7 @@ from jrnn.nd4j.arguments import (
     needed,
     one_step,
     sequence,
+    sizes,
     time_major,
 )
 from jrnn.nd4j.configs import LSTMConfiguration
@@ -118,7 +119,7 @@ def lstm_block(
     check_config("lstm_block", config, LSTMConfiguration)
     x = sequence("lstm_block", x)
     weights = checked("lstm_block", weights, LSTMWeights)
-    steps, batch, features = time_major(x, config.rnn_data_format).shape
+    steps, batch, features = sizes(x, config.rnn_data_format)
     units = _check("lstm_block", weights, config, features)
     expect("lstm_block", (batch, units), c_last=c_last, y_last=y_last)
     lengths = lengths_of("lstm_block", "max_ts_length", max_ts_length, batch, steps)

@@ -18,6 +18,7 @@ from jrnn.nd4j.arguments import (
     lstm_state,
     one_step,
     sequence,
+    sizes,
     time_major,
 )
 from jrnn.nd4j.configs import LSTMDirectionMode, LSTMLayerConfig
@@ -90,7 +91,7 @@ def lstm_layer(
     check_config("lstm_layer", config, LSTMLayerConfig)
     x = sequence("lstm_layer", x)
     weights = checked("lstm_layer", weights, LSTMLayerWeights)
-    steps, batch, features = time_major(x, config.lstm_data_format).shape
+    steps, batch, features = sizes(x, config.lstm_data_format)
     mode: Any = config.lstm_direction_mode
     both = (2,) if mode.is_bidirectional else ()
     units = lstm_layer_units("lstm_layer", weights, features, both)
