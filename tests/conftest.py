@@ -37,11 +37,16 @@ def _share_compiled(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def compile_quickly(request: pytest.FixtureRequest):
-    """Leaves out XLA's optimizations, except in the folders above."""
+    """Leaves out XLA's optimizations, except in the folders above, and drops what was compiled.
+
+    Every compiled program holds several mappings of memory, of which Linux gives a process 65530:
+    past that XLA crashes.
+    """
     quickly = request.path.parent.name not in OPTIMIZED
     jax.config.update("jax_disable_most_optimizations", quickly)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="module")
