@@ -233,3 +233,26 @@ def test_conversion_of_both_directions_and_recurrent_biases():
 def test_what_has_no_counterpart(convert, module, says):
     with pytest.raises(ValueError, match=says):
         convert(module, {})
+
+
+@pytest.mark.parametrize("name", ["SimpleRNN", "GRU", "LSTM", "SRU"])
+def test_layers_by_name(name):
+    options = {"reverse": True, "keep_order": True, "activation_fn": "relu", "name": "own"}
+    module = getattr(wrapped, name)(U, **options)
+    assert (module.name, module.reverse, module.cell.plain.activation) == ("own", True, "relu")
+    variables = randomized(module.init(KEY, inputs()))
+    cell = module.cell.plain
+    kind = type(jax.eval_shape(lambda: cell.init(KEY, F, U)))
+    params = kind(**variables["params"]["cell"])
+    assert_equal(
+        module.apply(variables, inputs()), jrnn.rnn(cell, params, inputs(), reverse=True)[1]
+    )
+
+
+def test_conv_lstm_by_name():
+    module = wrapped.ConvLSTM(U, (3, 2), return_carry=True)
+    films = inputs(shape=(B, T, 6, 5, F))
+    variables = randomized(module.init(KEY, films))
+    params = jrnn.ConvLSTMParams(**variables["params"]["cell"])
+    state, ys = jrnn.conv_lstm(params, films, cell=module.cell.plain)
+    assert_equal(module.apply(variables, films), ((state.cell, state.hidden), ys))
