@@ -162,16 +162,16 @@ def check_cell(who: str, cell: Any) -> None:
         )
 
 
-def check_type(who: str, params: Any, expected: Any) -> None:
+def check_type(who: str, params: Any, expected: Any, name: str = "params") -> None:
     """Raises ``ValueError`` unless ``params`` is the expected NamedTuple, of arrays."""
     if not isinstance(params, expected):
         raise ValueError(
-            f"{who}: params is a {type(params).__name__}, but {expected.__name__} is needed"
+            f"{who}: {name} is a {type(params).__name__}, but {expected.__name__} is needed"
         )
-    for name, value in zip(expected._fields, params, strict=True):
-        optional = name in expected._field_defaults
+    for field, value in zip(expected._fields, params, strict=True):
+        optional = field in expected._field_defaults
         if not hasattr(value, "shape") and not (value is None and optional):
-            raise ValueError(f"{who}: {name} is a {type(value).__name__}, but an array is needed")
+            raise ValueError(f"{who}: {field} is a {type(value).__name__}, but an array is needed")
 
 
 def check_shape(who: str, name: str, array: Any, expected: tuple[int, ...]) -> None:

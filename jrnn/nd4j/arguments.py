@@ -43,8 +43,15 @@ def _floating(who: str, x: jax.Array) -> jax.Array:
 
 def checked(who: str, weights: Any, expected: type) -> Any:
     """Returns the weights as JAX arrays; raises ``ValueError`` unless they are of the type."""
-    check_type(f"jrnn.nd4j.{who}", weights, expected)
-    return jax.tree.map(jnp.asarray, weights)
+    check_type(f"jrnn.nd4j.{who}", weights, expected, "weights")
+    weights = jax.tree.map(jnp.asarray, weights)
+    for leaf in jax.tree.leaves(weights):
+        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            raise ValueError(
+                f"jrnn.nd4j.{who}: weights hold an array of dtype {leaf.dtype}, but real numbers "
+                "are needed"
+            )
+    return weights
 
 
 def check_config(who: str, config: Any, expected: type) -> None:

@@ -27,7 +27,7 @@ def gru_to_params(weights: GRUWeights, features: int) -> GRUParams:
     Raises:
         ValueError: If the weights are not ``GRUWeights`` of fitting shapes and so many features.
     """
-    check_type("jrnn.nd4j.gru_to_params", weights, GRUWeights)
+    check_type("jrnn.nd4j.gru_to_params", weights, GRUWeights, "weights")
     units = gru_units("gru_to_params", weights)
     both = jnp.concatenate([_halves_swapped(weights.ru_weight), weights.c_weight], axis=-1)
     kernel, recurrent = split_rows("gru_to_params", both, features, 3)
@@ -121,7 +121,7 @@ def sru_to_params(weights: SRUWeights) -> SRUParams:
     Raises:
         ValueError: If the weights are not ``SRUWeights`` of [K, 3K] or [3K, K], and [2K].
     """
-    check_type("jrnn.nd4j.sru_to_params", weights, SRUWeights)
+    check_type("jrnn.nd4j.sru_to_params", weights, SRUWeights, "weights")
     kernel = weights.weights
     if kernel.ndim == 2 and kernel.shape[0] == 3 * kernel.shape[1]:
         kernel = kernel.T
@@ -162,7 +162,7 @@ def rnn_to_params(weights: RNNWeights) -> SimpleRNNParams:
     Raises:
         ValueError: If the weights are not ``RNNWeights`` of fitting shapes.
     """
-    check_type("jrnn.nd4j.rnn_to_params", weights, RNNWeights)
+    check_type("jrnn.nd4j.rnn_to_params", weights, RNNWeights, "weights")
     rnn_units("rnn_to_params", weights)
     bias = None if weights.biases is None else weights.biases.reshape(2, -1).sum(0)
     return SimpleRNNParams(weights.input_weights, weights.recurrent_weights, bias)

@@ -25,7 +25,7 @@ def lstm_layer_to_params(weights: LSTMLayerWeights) -> LSTMParams | Bidirectiona
     Raises:
         ValueError: If the weights are not ``LSTMLayerWeights`` of fitting shapes.
     """
-    check_type("jrnn.nd4j.lstm_layer_to_params", weights, LSTMLayerWeights)
+    check_type("jrnn.nd4j.lstm_layer_to_params", weights, LSTMLayerWeights, "weights")
     lstm_layer_units("lstm_layer_to_params", weights)
     if weights.input_weights.ndim == 3:
         both = [jax.tree.map(lambda array: array[k], weights) for k in range(2)]  # noqa: B023
@@ -76,7 +76,7 @@ def lstm_to_params(weights: LSTMWeights, features: int, *, forget_bias: float = 
         ValueError: If the weights are not ``LSTMWeights`` of fitting shapes and so many features,
             or have one or two of the three peephole weights.
     """
-    check_type("jrnn.nd4j.lstm_to_params", weights, LSTMWeights)
+    check_type("jrnn.nd4j.lstm_to_params", weights, LSTMWeights, "weights")
     lstm_units("lstm_to_params", weights)
     kernel, recurrent = split_rows("lstm_to_params", weights.ru_weight, features, 4)
     kernel, recurrent = _swapped(kernel), _swapped(recurrent)
@@ -117,7 +117,7 @@ def projection_lstm_to_params(
     Raises:
         ValueError: If the weights are not ``ProjectionLSTMWeights``.
     """
-    check_type("jrnn.nd4j.projection_lstm_to_params", weights, ProjectionLSTMWeights)
+    check_type("jrnn.nd4j.projection_lstm_to_params", weights, ProjectionLSTMWeights, "weights")
     kernel, peephole = weights.input_weights, weights.peephole_weights
     return LSTMParams(
         kernel,

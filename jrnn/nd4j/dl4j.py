@@ -45,7 +45,7 @@ def dl4j_lstm_to_params(weights: DL4JLSTMWeights) -> LSTMParams:
     Raises:
         ValueError: If the weights are not ``DL4JLSTMWeights`` of fitting shapes.
     """
-    check_type("jrnn.nd4j.dl4j_lstm_to_params", weights, DL4JLSTMWeights)
+    check_type("jrnn.nd4j.dl4j_lstm_to_params", weights, DL4JLSTMWeights, "weights")
     units = weights.rw.shape[0] if weights.rw.ndim else 0
     shapes = weights.w.shape[-1:], weights.rw.shape, weights.b.reshape(-1).shape
     if shapes not in [((4 * units,), (units, 4 * units + more), (4 * units,)) for more in (0, 3)]:

@@ -72,7 +72,7 @@ def lstm_layer(
         BIDIR_CONCAT, and [T, 2, B, n] for BIDIR_EXTRA_DIM. The last h and last c, if asked for:
         [B, n], or [2, B, n] in every mode of two directions and in every format, though the page
         says that their shape follows the format. "Last" is the step done last: the lowest one
-        going backward.
+        going backward; without any step (T is 0) it is the initial state.
 
     Raises:
         ValueError: If a shape or a length does not fit, or ``bwd_lengths`` is unknown.

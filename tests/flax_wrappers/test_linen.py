@@ -75,7 +75,7 @@ def test_a_sequence_is_flaxs(name, options):
     expected = theirs.apply(variables, x, **call)
     actual = ours.apply(own, x, **call)
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    assert_close(actual, expected, 1e-5)
+    assert_close(actual, expected, 1e-6)
     assert jax.tree.map(jnp.shape, ours.init(KEY, x)) == jax.tree.map(jnp.shape, own)
 
 
@@ -87,8 +87,8 @@ def test_lengths_as_flax_has_them(name, reverse):
     broken = inputs().at[1, 2:].set(jnp.nan)
     own_carry, own_ys = ours.apply(own, broken, seq_lengths=LENGTHS, return_carry=True)
     counts = np.arange(T) < LENGTHS[:, None]
-    assert_close(own_ys[counts], ys[counts], 1e-5)
-    assert_close(own_carry, carry, 1e-5)
+    assert_close(own_ys[counts], ys[counts], 1e-6)
+    assert_close(own_carry, carry, 1e-6)
     assert not own_ys[~counts].any()
 
 
@@ -199,7 +199,7 @@ def test_conversion_from_flax_and_back(name):
     ours, params = wrapped.from_flax(theirs, variables["params"])
     assert_equal(params, own["params"])
     expected = theirs.apply(variables, inputs())
-    assert_close(ours.apply({"params": params}, inputs()), expected, 1e-5)
+    assert_close(ours.apply({"params": params}, inputs()), expected, 1e-6)
     back, params_back = wrapped.to_flax(ours, params)
     assert_equal(params_back, variables["params"])
     assert_close(back.apply({"params": params_back}, inputs()), expected, 1e-6)
@@ -215,9 +215,9 @@ def test_conversion_of_both_directions_and_recurrent_biases():
     params = randomized(module.init(KEY, inputs()))["params"]
     theirs, own = wrapped.to_flax(module, params)
     expected = module.apply({"params": params}, inputs())
-    assert_close(theirs.apply({"params": own}, inputs()), expected, 1e-5)
+    assert_close(theirs.apply({"params": own}, inputs()), expected, 1e-6)
     again, back = wrapped.from_flax(theirs, own)
-    assert_close(again.apply({"params": back}, inputs()), expected, 1e-5)
+    assert_close(again.apply({"params": back}, inputs()), expected, 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_a_sequence_is_flaxs(name, options, at_the_call):
     expected = theirs(x, return_carry=True, **call)
     actual = ours(x, return_carry=True, **call)
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    assert_close(actual, expected, 1e-5)
+    assert_close(actual, expected, 1e-6)
     assert_equal(ours(x, **call), actual[1])
 
 
@@ -99,8 +99,8 @@ def test_lengths_as_flax_has_them(name, reverse):
         x.at[1, 2:].set(jnp.nan), seq_lengths=LENGTHS, return_carry=True
     )
     counts = np.arange(T) < LENGTHS[:, None]
-    assert_close(own[counts], ys[counts], 1e-5)
-    assert_close(own_carry, carry, 1e-5)
+    assert_close(own[counts], ys[counts], 1e-6)
+    assert_close(own_carry, carry, 1e-6)
     assert not own[~counts].any()
 
 
@@ -113,9 +113,9 @@ def test_both_directions_are_flaxs(lengths, merge):
     expected = theirs(inputs(), seq_lengths=lengths, return_carry=True)
     actual = ours(inputs(), seq_lengths=lengths, return_carry=True)
     counts = np.arange(T) < (T if lengths is None else lengths[:, None])
-    assert_close(actual[0], expected[0], 1e-5)
+    assert_close(actual[0], expected[0], 1e-6)
     counts = np.broadcast_to(counts, (B, T))
-    assert_close(actual[1][counts], expected[1][counts], 1e-5)
+    assert_close(actual[1][counts], expected[1][counts], 1e-6)
 
 
 @every_cell
@@ -125,7 +125,7 @@ def test_there_and_back(name):
     again = wrapped.from_flax(back)
     assert_equal(nnx.state(again), nnx.state(ours))
     x = inputs()
-    assert_close(nnx.RNN(back)(x), wrapped.RNN(ours)(x), 1e-5)
+    assert_close(nnx.RNN(back)(x), wrapped.RNN(ours)(x), 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_parameters_are_drawn_as_flax_draws_them(name):
     assert not ours.weights().bias.any()
     np.testing.assert_allclose(ours.weights().kernel.std(), features**-0.5, rtol=0.05)
     square = ours.weights().recurrent_kernel
-    np.testing.assert_allclose(square @ square.T, np.eye(units), atol=1e-5)
+    np.testing.assert_allclose(square @ square.T, np.eye(units), atol=1e-6)
 
 
 @every_cell

@@ -116,6 +116,29 @@ def test_imaginary_parts_are_not_dropped():
         nd4j.lstm_layer(STEPS + 1j, LAYER)
     with pytest.raises(ValueError, match="gru_cell: x has dtype complex64, but real numbers"):
         nd4j.gru_cell(STEP + 1j, draw(B, N), GRU)
+    with pytest.raises(ValueError, match="gru_cell: weights hold an array of dtype complex64"):
+        nd4j.gru_cell(STEP, draw(B, N), GRU._replace(c_weight=GRU.c_weight + 1j))
+
+
+def test_weights_of_another_op():
+    with pytest.raises(ValueError, match="lstm_layer: weights is a GRUWeights, but LSTMLayer"):
+        nd4j.lstm_layer(STEPS, GRU)
+    with pytest.raises(ValueError, match="gru_to_params: weights is a LSTMLayerWeights"):
+        nd4j.gru_to_params(LAYER, 3)
+
+
+@pytest.mark.parametrize("mode", ["FWD", "BWD", "BIDIR_SUM"])
+def test_without_any_step_the_last_are_the_initial_states(mode):
+    both = (2,) if mode == "BIDIR_SUM" else ()
+    weights = jax.tree.map(lambda a: jnp.broadcast_to(a, (*both, *a.shape)), LAYER)
+    config = nd4j.LSTMLayerConfig("TNS", mode, ret_last_h=True, ret_last_c=True)
+    h0, c0 = draw(*both, B, N), draw(*both, B, N)
+    h, last_h, last_c = nd4j.lstm_layer(
+        jnp.zeros((0, B, STEPS.shape[-1])), weights, config, c_last=c0, y_last=h0
+    )
+    assert h.shape == (0, B, N)
+    assert (last_h == h0).all()
+    assert (last_c == c0).all()
 
 
 @pytest.mark.parametrize(
