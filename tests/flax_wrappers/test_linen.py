@@ -1,5 +1,7 @@
 """The Linen modules beside Flax's own, on converted weights, and beside jrnn's functions."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,6 +150,34 @@ def test_any_cell_with_dropout():
     assert_equal(ys[0], ys[1])
     assert (ys[0] != ys[2]).any()
     assert (ys[0] != still).any()
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting(jrnn.Cell):
+    """A cell of one's own, whose state is a count that starts at 3."""
+
+    def init(self, key, features, units):
+        return jax.random.normal(key, (features, units))
+
+    def initial_state(self, params, z):
+        return jnp.full(z.shape[:-1], 3)
+
+    def project(self, params, xs):
+        return xs @ params
+
+    def step(self, params, state, z):
+        return state + 1, z * state[..., None]
+
+
+def test_a_cell_of_ones_own_starts_as_it_says():
+    module = wrapped.RNN(wrapped.RNNCell(Counting(), U), return_carry=True)
+    variables = module.init(KEY, inputs())
+    params = variables["params"]["cell"]["cell"]
+    assert_equal(module.apply(variables, inputs()), jrnn.rnn(Counting(), params, inputs()))
+    start = module.cell.initialize_carry(KEY, (B, F))
+    assert_equal(start, jnp.full(B, 3))
+    again = module.apply(variables, inputs(), initial_carry=start)
+    assert_equal(again, module.apply(variables, inputs()))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,10 @@ class CellModule(RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
-        """Returns the carry before the first step, of ``carry_init``, for inputs of a shape."""
+        """Returns the carry before the first step, for inputs of a shape.
+
+        It is drawn by ``carry_init``; without one it is the cell's own start.
+        """
         plain = self.plain
 
         def start() -> Any:
@@ -74,6 +77,8 @@ class CellModule(RNNCellBase):
             x = jnp.zeros(input_shape, self.param_dtype or jnp.float32)
             return carry_of(plain, plain.initial_state(params, plain.project(params, x)))
 
+        if self.carry_init is None:
+            return start()
         shapes, structure = jax.tree.flatten(jax.eval_shape(start))
         dtype = self.param_dtype
         drawn = [
@@ -91,14 +96,15 @@ class RNNCell(CellModule):
         features: Size of the output; of a stack one for each cell.
         dtype: Of the computation; None promotes parameters and inputs.
         param_dtype: Of the parameters; None leaves it to the cell.
-        carry_init: ``(key, shape, dtype) -> array``, of the first carry.
+        carry_init: ``(key, shape, dtype) -> array``, of the first carry; None for the cell's own
+            start.
     """
 
     cell: Any
     features: Any
     dtype: DTypeLike | None = None
     param_dtype: DTypeLike | None = None
-    carry_init: Initializer = nn.initializers.zeros_init()
+    carry_init: Initializer | None = None
 
     @property
     def plain(self) -> Any:

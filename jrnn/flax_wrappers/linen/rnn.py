@@ -77,7 +77,7 @@ class RNN(nn.Module):
         deterministic = self.deterministic if deterministic is None else deterministic
         plain, x = self.cell.plain, self.cell.cast(inputs)
         axis = 0 if time_major else x.ndim - self.cell.num_feature_axes - 1
-        if initial_carry is None:
+        if initial_carry is None and self.cell.carry_init is not None:
             key = jax.random.key(0) if init_key is None else init_key
             shape = (*x.shape[:axis], *x.shape[axis + 1 :])
             initial_carry = self.cell.initialize_carry(key, shape)
@@ -86,7 +86,7 @@ class RNN(nn.Module):
             plain,
             self.cell.weights(x.shape[-1]),
             x,
-            initial_state=state_of(plain, initial_carry),
+            initial_state=None if initial_carry is None else state_of(plain, initial_carry),
             lengths=seq_lengths,
             reverse=reverse,
             time_major=time_major,

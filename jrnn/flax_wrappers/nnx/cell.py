@@ -28,10 +28,10 @@ class RNNCell(nnx.Module):
         hidden_features: Size of the output; not needed with ``params``.
         params: The parameters, where they are not to be drawn.
         dtype: Of the computation: parameters and inputs are cast to it. None promotes them.
-        param_dtype: Of the parameters; None leaves it to the cell.
+        param_dtype: Of parameters that are drawn; None leaves it to the cell.
         metadata: For fields of the parameters, what their ``nnx.Param`` is made with, such as
             ``{"kernel": {"sharding_names": (None, "model")}}``.
-        rngs: Draws the parameters, from the stream ``params``.
+        rngs: Draws the parameters, from the stream ``params``; not needed with ``params``.
 
     Raises:
         ValueError: If there are neither parameters nor sizes and ``rngs``, or metadata for what
