@@ -99,7 +99,7 @@ def run_demo(out: str | Path = "jrnn_demo.png", *, console: Console | None = Non
     if Path(out).suffix != ".png" or not Path(out).parent.is_dir():
         raise ValueError(f"{str(out)!r}: a .png file in a folder that exists is needed")
     console = console or Console()
-    figure_class = _matplotlib_figure()
+    figure_class = matplotlib_figure()
     recorded = _recorded()
     outcomes = {name: _run_file(name, recorded) for name in ("sunspots.keras", "sunspots.h5")}
     for name, outcome in outcomes.items():
@@ -175,7 +175,7 @@ def _difference(name: str, y: np.ndarray, expected: np.ndarray) -> float:
     return difference
 
 
-def _matplotlib_figure() -> type:
+def matplotlib_figure() -> type:
     """A bare Figure draws with Agg and never opens a window, unlike one made by pyplot."""
     try:
         from matplotlib.figure import Figure

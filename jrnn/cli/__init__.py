@@ -1,4 +1,4 @@
-"""The command line: ``jrnn inspect | run | verify | convert | demo``.
+"""The command line: ``jrnn inspect | run | verify | convert | demo | train``.
 
 Each command is a module with a function ``run(args) -> status``, imported when it is asked for.
 """
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _demo(_command(commands, "demo", "run the model that comes with jrnn and draw its forecasts"))
+    _train(_command(commands, "train", "train a model on real data, or go on where it stopped"))
     return parser
 
 
@@ -178,6 +179,47 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", default="jrnn_demo.png", metavar="PNG", help="the picture (jrnn_demo.png)"
     )
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", choices=("characters", "digits", "forecast"))
+    parser.add_argument("--output", metavar="DIR", help="the run's folder (runs/TASK)")
+    parser.add_argument("--text", metavar="FILE", help="what characters are learned from")
+    counts = {
+        "steps": "steps in all",
+        "units": "units of a layer",
+        "batch-size": "rows of a batch",
+    }
+    for name, what in counts.items():
+        parser.add_argument(f"--{name}", type=_positive, metavar="N", help=what)
+    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="draws everything (0)")
+    parser.add_argument(
+        "--save-every",
+        type=_positive,
+        default=100,
+        metavar="N",
+        help="steps between checkpoints (100)",
+    )
+    several = parser.add_argument_group("several devices, several processes")
+    several.add_argument(
+        "--hidden-shards",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="devices that share a layer (1); the others share the rows",
+    )
+    several.add_argument(
+        "--distributed", action="store_true", help="join the processes of a cluster that JAX knows"
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    several.add_argument("--processes", type=_positive, metavar="N", help="how many there are")
+    several.add_argument("--process", type=_count, metavar="I", help="which this is, from 0")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0")
+    return int(text)
 
 
 def _positive(text: str) -> int:

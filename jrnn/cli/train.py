@@ -1,0 +1,55 @@
+"""``jrnn train``."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jrnn.cli.terminal import console, say
+from jrnn.examples.characters import Characters
+from jrnn.examples.digits import Digits
+from jrnn.examples.forecast import Forecast
+from jrnn.examples.training import train
+
+TASKS: dict[str, Any] = {task.name: task for task in (Characters, Digits, Forecast)}
+STEPS = {"characters": 1500, "digits": 600, "forecast": 1500}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains a task, or goes on with it, and says what came of it."""
+    _join(args)
+    task = TASKS[args.task]
+    fields = {field.name for field in dataclasses.fields(task)}
+    given = {"text": args.text, "units": args.units, "batch_size": args.batch_size}
+    choices = {name: value for name, value in given.items() if value is not None}
+    if unknown := choices.keys() - fields:
+        raise ValueError(f"jrnn train {args.task}: has no --{min(unknown).replace('_', '-')}")
+    folder = Path(args.output or f"runs/{args.task}")
+    first = jax.process_index() == 0
+    outcome = train(
+        task(**choices),
+        folder,
+        steps=args.steps or STEPS[args.task],
+        seed=args.seed,
+        save_every=args.save_every,
+        hidden_shards=args.hidden_shards,
+        console=console() if first else None,
+    )
+    if first:
+        say(outcome.report)
+        after = f"after {outcome.resumed} of an earlier run" if outcome.resumed else "steps"
+        say(f"{task.metric:<20} {outcome.metric:.4f}, held out, {len(outcome.rows)} {after}")
+        say(f"{'learning curve':<20} {folder / 'learning_curve.png'}")
+    return 0
+
+
+def _join(args: argparse.Namespace) -> None:
+    """Joins the processes of a run, which must come before anything else JAX does."""
+    if args.coordinator is not None:
+        jax.distributed.initialize(args.coordinator, args.processes, args.process)
+    elif args.distributed:
+        jax.distributed.initialize()
+    elif args.processes is not None or args.process is not None:
+        raise ValueError("jrnn train: --processes and --process need --coordinator")
