@@ -18,15 +18,18 @@ LADDER = [
     {"jrnn"},  # jrnn/__init__.py: the public names
     {"keras_loader", "flax_wrappers"},
     {"demo"},
+    {"examples"},
     {"cli"},
     {"__main__"},
 ]
 RUNG = {name: rung for rung, names in enumerate(LADDER) for name in names}
 OWNERS = {
-    "flax": {"flax_wrappers"},
+    "flax": {"flax_wrappers", "examples"},
+    "optax": {"examples"},
+    "orbax": {"examples"},
     "h5py": {"keras_loader"},
     "zipfile": {"keras_loader"},
-    "rich": {"cli", "demo"},
+    "rich": {"cli", "demo", "examples"},
     "matplotlib": {"cli", "demo"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT / "data")

@@ -14,7 +14,7 @@ from jrnn.examples.forecast import Forecast
 from jrnn.examples.training import train
 
 TASKS: dict[str, Any] = {task.name: task for task in (Characters, Digits, Forecast)}
-STEPS = {"characters": 1500, "digits": 600, "forecast": 1500}
+STEPS = {"characters": 2000, "digits": 600, "forecast": 1500}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
         console=console() if first else None,
     )
     if first:
-        say(outcome.report)
-        after = f"after {outcome.resumed} of an earlier run" if outcome.resumed else "steps"
-        say(f"{task.metric:<20} {outcome.metric:.4f}, held out, {len(outcome.rows)} {after}")
+        for line in outcome.report.splitlines():
+            say(line)
+        earlier = f", {outcome.resumed} of an earlier run" if outcome.resumed else ""
+        steps = f"{len(outcome.rows)} steps{earlier}"
+        say(f"{task.metric:<20} {outcome.metric:.4f}, held out, {steps}")
         say(f"{'learning curve':<20} {folder / 'learning_curve.png'}")
     return 0
 

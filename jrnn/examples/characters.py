@@ -71,12 +71,12 @@ class Characters:
     metric: ClassVar[str] = "bits per character"
 
     text: str | None = None
-    units: int = 256
-    features: int = 64
+    units: int = 128
+    features: int = 32
     batch_size: int = 32
     length: int = 100
-    dropout: float = 0.3
-    learning_rate: float = 2e-3
+    dropout: float = 0.25
+    learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
         if len(self._codes) < 20 * (self.length + 1):
@@ -153,7 +153,7 @@ class Characters:
 
         codes = jnp.array([[self.alphabet.index(character) for character in begin]])
         carries, written = None, []
-        for key in jax.random.split(key, length):
-            carries, codes = go_on(model, carries, codes, key)
+        for draw in jax.random.split(key, length):
+            carries, codes = go_on(model, carries, codes, draw)
             written.append(self.alphabet[int(codes[0, 0])])
         return begin + "".join(written)

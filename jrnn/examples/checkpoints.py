@@ -47,7 +47,9 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             return None
-        found = self._manager.restore(step, args=ocp.args.Composite(settings=ocp.args.JsonRestore()))
+        found = self._manager.restore(
+            step, args=ocp.args.Composite(settings=ocp.args.JsonRestore())
+        )
         before = found["settings"]
         if before != self._settings:
             names = sorted(before.keys() | self._settings.keys())

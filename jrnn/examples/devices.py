@@ -1,16 +1,28 @@
 """Devices: a mesh of two axes, rows over one and hidden units over the other."""
 
+from typing import Any
+
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jrnn.examples.task import Batch, Task
 
 DATA, HIDDEN = "data", "hidden"
-# What a cell's arguments say of its parameters' last axis, the packed gates [G].
+
+
+def split(*axes: str | None) -> dict[str, Any]:
+    """Returns a parameter's metadata: each of its axes lies over an axis of the mesh, or over none.
+
+    The model can be made without a mesh, too: what is said is done when a run places its state.
+    """
+    return {"out_sharding": axes, "eager_sharding": False}
+
+
+# What a cell's arguments say of its parameters: the last axis is that of the packed gates [G].
 SPLIT = {
-    "kernel_metadata": {"out_sharding": (None, HIDDEN)},
-    "recurrent_kernel_metadata": {"out_sharding": (None, HIDDEN)},
-    "bias_metadata": {"out_sharding": (HIDDEN,)},
+    "kernel_metadata": split(None, HIDDEN),
+    "recurrent_kernel_metadata": split(None, HIDDEN),
+    "bias_metadata": split(HIDDEN),
 }
 
 
@@ -35,7 +47,7 @@ def make_mesh(task: Task, hidden_shards: int) -> Mesh:
 
 
 def place(batch: Batch, mesh: Mesh, *axes: str) -> tuple[jax.Array, ...]:
-    """Returns the arrays on the mesh, rows split over ``axes``; each process places its own part."""
+    """Returns the arrays on the mesh, rows split over ``axes``; each process places its part."""
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
     return tuple(
         jax.make_array_from_callback(array.shape, sharding, lambda rows, array=array: array[rows])

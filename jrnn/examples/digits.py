@@ -1,6 +1,7 @@
 """Handwritten digits, read row by row: which of ten is it."""
 
 import dataclasses
+from collections import Counter
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.typing import ArrayLike
 
-from jrnn.examples.devices import SPLIT
+from jrnn.examples.devices import HIDDEN, SPLIT, split
 from jrnn.examples.task import Batch, shuffled_rows
 from jrnn.flax_wrappers import nnx as jnn
 
@@ -19,13 +21,15 @@ class DigitModel(nnx.Module):
     """A GRU down the rows and one up, their mean, logits; [B, 8, 8] to [B, 10]."""
 
     def __init__(self, units: int, dropout: float, *, rngs: nnx.Rngs):
+        over_devices: Any = {**SPLIT, "bias_metadata": split(None, HIDDEN)}  # [2, G]
         self.layer = jnn.Bidirectional(
-            jnn.GRU(8, units, rngs=rngs, **SPLIT), jnn.GRU(8, units, rngs=rngs, **SPLIT)
+            jnn.GRU(8, units, rngs=rngs, **over_devices),
+            jnn.GRU(8, units, rngs=rngs, **over_devices),
         )
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.logits = nnx.Linear(2 * units, 10, rngs=rngs)
 
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(self, images: ArrayLike) -> jax.Array:
         """Returns logits."""
         return self.logits(self.dropout(self.layer(images).mean(1)))
 
@@ -91,5 +95,7 @@ class Digits:
     def report(self, model: DigitModel) -> str:
         images, labels = self._parts[1]
         read = np.asarray(jnp.argmax(model(images), -1))
-        wrong = [f"{label} as {got}" for label, got in zip(labels, read, strict=True) if label != got]
-        return f"Of {len(labels)} held-out digits {len(wrong)} are misread: {', '.join(wrong)}"
+        wrong = Counter((want, got) for want, got in zip(labels, read, strict=True) if want != got)
+        often = ", ".join(f"{n} x {want} as {got}" for (want, got), n in wrong.most_common(5))
+        said = f"{wrong.total()} of {len(labels)} held-out digits are misread"
+        return f"{said}; most often: {often}" if wrong else said

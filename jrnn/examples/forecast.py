@@ -59,11 +59,10 @@ class Forecast:
         except ImportError as error:
             message = "the series needs statsmodels: pip install 'jrnn[train]'"
             raise ValueError(message) from error
-        series = co2.load_pandas().data["co2"]
-        windows = np.lib.stride_tricks.sliding_window_view(
-            series.to_numpy(np.float32), HISTORY + HORIZON
-        )
-        years = series.index.year.to_numpy()
+        frame: Any = co2.load_pandas().data
+        series: np.ndarray = np.asarray(frame["co2"], np.float32)
+        years: np.ndarray = np.asarray(frame.index.year)
+        windows = np.lib.stride_tricks.sliding_window_view(series, HISTORY + HORIZON)
         known = ~np.isnan(windows[:, HISTORY - 1])  # the week that changes are counted from
         before = years[HISTORY + HORIZON - 1 :] <= LAST_TRAINING_YEAR
         after = years[HISTORY : len(years) - HORIZON + 1] > LAST_TRAINING_YEAR

@@ -41,7 +41,7 @@ class Trace:
             )
         fresh = path.with_suffix(".new")
         self._file = fresh.open("w", newline="")
-        csv.writer(self._file).writerows([Row._fields, *self.rows])
+        csv.writer(self._file, lineterminator="\n").writerows([Row._fields, *self.rows])
         self.keep()
         fresh.replace(path)
 
@@ -49,7 +49,7 @@ class Trace:
         """Adds a step."""
         self.rows.append(row)
         if self._file:
-            csv.writer(self._file).writerow(row)
+            csv.writer(self._file, lineterminator="\n").writerow(row)
             self._file.flush()  # survives the end of the process
 
     def keep(self) -> None:

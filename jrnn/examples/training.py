@@ -102,7 +102,7 @@ def train(
 def _progress(
     console: Console | None, metric: str, done: int, steps: int
 ) -> Iterator[Callable[[Row], None]]:
-    """A bar for as long as the steps take; what it gives is called after each."""
+    """A bar for as long as the steps take, or lines where no bar can move; called after each."""
     bar = Progress(
         BarColumn(),
         MofNCompleteColumn(),
@@ -110,13 +110,17 @@ def _progress(
         TextColumn("{task.fields[held_out]}", style="bold"),
         TimeRemainingColumn(),
         console=console,
-        disable=console is None,
+        disable=console is None or not console.is_terminal,
     )
     with bar:
         task = bar.add_task("", total=steps, completed=done, loss=float("nan"), held_out="")
 
         def show(row: Row) -> None:
-            measured = {} if row.metric is None else {"held_out": f"{row.metric:.4f} {metric}"}
-            bar.update(task, completed=row.step, loss=row.loss, **measured)
+            bar.update(task, completed=row.step, loss=row.loss)
+            if row.metric is not None:
+                held_out = f"{row.metric:.4f} {metric}"
+                bar.update(task, held_out=held_out)
+                if console and bar.disable:
+                    console.print(f"step {row.step:<8} loss {row.loss:.4f}  {held_out}")
 
         yield show

@@ -1,0 +1,104 @@
+"""The same training on one device, on eight, and by several processes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.examples.digits import Digits
+from jrnn.examples.training import train
+from tests.examples.processes import finish, losses, start_joined
+
+SIZES = {"units": 16, "batch_size": 16}
+STEPS = 20
+ARGUMENTS = ["digits", "--units", 16, "--batch-size", 16, "--save-every", 5]
+
+EIGHT = """
+import json, sys
+import jax
+from jrnn.examples.devices import make_mesh
+from jrnn.examples.digits import Digits
+from jrnn.examples.program import compile_task
+from jrnn.examples.training import train
+
+task = Digits(**json.loads(sys.argv[1]))
+told = {}
+for hidden in (1, 2, 8):
+    outcome = train(task, f"{sys.argv[2]}/{hidden}", steps=int(sys.argv[3]), hidden_shards=hidden)
+    mesh = make_mesh(task, hidden)
+    with jax.set_mesh(mesh):
+        state = compile_task(task, 0, mesh).start()
+    shards = {
+        jax.tree_util.keystr(path): [leaf.shape, leaf.addressable_shards[0].data.shape]
+        for path, leaf in jax.tree.leaves_with_path(state)
+    }
+    told[hidden] = {"losses": [row.loss for row in outcome.rows], "shards": shards}
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The losses of one device, in one process."""
+    outcome = train(Digits(**SIZES), tmp_path_factory.mktemp("alone"), steps=STEPS)
+    return [row.loss for row in outcome.rows]
+
+
+def assert_same(got, alone):
+    assert len(got) == len(alone) == STEPS
+    np.testing.assert_allclose(got, alone, rtol=0, atol=1e-6)
+
+
+def test_eight_devices(alone, tmp_path):
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "8",
+        "PYTHONPATH": str(Path(jrnn.__file__).parents[1]),
+    }
+    arguments = [json.dumps(SIZES), str(tmp_path), str(STEPS)]
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for hidden, told in json.loads(done.stdout).items():
+        assert_same(told["losses"], alone)
+        kernels = {
+            name: shapes for name, shapes in told["shards"].items() if "recurrent_kernel" in name
+        }
+        assert len(kernels) == 6  # two directions, each with Adam's two moments
+        assert set(map(str, kernels.values())) == {str([[16, 48], [16, 48 // int(hidden)]])}
+
+
+def test_processes_and_restore_on_another_count(alone, tmp_path):
+    two = tmp_path / "two"
+    part = [*ARGUMENTS, "--hidden-shards", 2, "--steps", 10, "--output", two]
+    finish(*start_joined(*part, count=2, devices=2))
+    np.testing.assert_allclose(losses(two), alone[:10], rtol=0, atol=1e-6)
+    kernels = list((two / "checkpoints" / "10" / "state").glob("ocdbt.process_*"))
+    assert len(kernels) == 2  # each process wrote its own
+
+    one, four = tmp_path / "one", tmp_path / "four"
+    for other in (one, four):
+        shutil.copytree(two, other)
+    outcome = train(Digits(**SIZES), one, steps=STEPS)
+    assert outcome.resumed == 10
+    assert_same([row.loss for row in outcome.rows], alone)
+    rest = [*ARGUMENTS, "--steps", STEPS, "--output", four]
+    finish(*start_joined(*rest, count=4, devices=1))
+    assert_same(losses(four), alone)
+
+
+def test_what_cannot_be_divided(tmp_path):
+    with pytest.raises(ValueError, match="1 devices cannot be split into 2"):
+        train(Digits(**SIZES), tmp_path, steps=1, hidden_shards=2)
