@@ -1,5 +1,7 @@
 """Train the bundled model with real Keras: `python jrnn/data/train_sunspots.py` (about a minute).
 
+It needs `pip install keras statsmodels`.
+
 Data: the yearly mean sunspot number, 1700-2008 (SIDC, public domain, shipped by statsmodels).
 Task: from the last 22 years (two solar cycles) forecast the next 3.
 
