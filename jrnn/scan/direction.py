@@ -115,10 +115,10 @@ def _like(name: str, given: Any, reference: Any) -> Any:
     treedef, expected = jax.tree.structure(given), jax.tree.structure(reference)
     if treedef != expected:
         needed = jax.tree.map(lambda leaf: leaf.shape, reference)
-        raise ValueError(
-            f"jrnn.scan: {name} is a {type(given).__name__} with {treedef.num_leaves} arrays, but "
-            f"the cell needs {needed}"
-        )
+        got = f"a {type(given).__name__} with {treedef.num_leaves} arrays"
+        if treedef == jax.tree.structure(0):  # by its type it would be a tracer
+            got = f"one array of shape {jnp.shape(given)}"
+        raise ValueError(f"jrnn.scan: {name} is {got}, but the cell needs {needed}")
 
     def fit(value, target):
         if jnp.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys

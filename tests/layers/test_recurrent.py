@@ -107,6 +107,8 @@ def test_initial_state_of_another_structure(problem):
     for given in (tuple(state), list(state), state.hidden, {"hidden": state.hidden}):
         with fails("jrnn", "initial_state is", "needs", "LSTMState"):
             rnn(LSTM, params, xs, initial_state=given)
+    with fails("jrnn", r"initial_state is one array of shape \(3, 6\)", "needs", "LSTMState"):
+        rnn(LSTM, params, xs, initial_state=state.hidden)
 
 
 def test_initial_state_broadcasts_and_is_cast(problem):
