@@ -1,5 +1,6 @@
 """What Flax has in another form: the state, activations, outputs of a reversed sequence."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -69,6 +70,20 @@ def _check_length(cell: Cell, carry: Any, length: int) -> None:
             f"jrnn.flax_wrappers: the carry of {type(cell).__name__} is a "
             f"{type(carry).__name__}{got}, but a tuple of {length} is needed"
         )
+
+
+def window(kernel_size: Sequence[int]) -> tuple[int, ...]:
+    """Returns the sizes of a window, whose number is that of an image's axes.
+
+    Raises:
+        ValueError: If there is one number, which does not say how many axes there are.
+    """
+    if not isinstance(kernel_size, Iterable):
+        raise ValueError(
+            f"jrnn.flax_wrappers: kernel_size is {kernel_size!r}, but a size for each axis of an "
+            f"image is needed; for images of two, ({kernel_size!r}, {kernel_size!r})"
+        )
+    return tuple(kernel_size)
 
 
 def plain_function(function: Activation | str) -> Activation | str:

@@ -279,6 +279,11 @@ def test_layers_by_name(name):
     )
 
 
+def test_one_number_is_no_window():
+    with pytest.raises(ValueError, match=r"kernel_size is 3.*each axis.*\(3, 3\)"):
+        wrapped.ConvLSTM(U, 3).init(jax.random.key(0), jnp.ones((1, 2, 5, 5, 1)))
+
+
 def test_conv_lstm_by_name():
     module = wrapped.ConvLSTM(U, (3, 2), return_carry=True)
     films = inputs(shape=(B, T, 6, 5, F))

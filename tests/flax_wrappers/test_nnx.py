@@ -251,6 +251,11 @@ def test_conv_lstm(kernel_size, image):
     assert module.cell.num_feature_axes == len(image) + 1
 
 
+def test_one_number_is_no_window():
+    with pytest.raises(ValueError, match=r"kernel_size is 3.*each axis.*\(3, 3\)"):
+        wrapped.ConvLSTM(2, 3, 3, rngs=nnx.Rngs(0))
+
+
 def test_an_sru_has_no_recurrent_kernel():
     with pytest.raises(TypeError, match="recurrent_kernel_init"):
         wrapped.SRU(F, U, recurrent_kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))

@@ -10,7 +10,7 @@ from flax.linen.recurrent import RNNCellBase
 from jax.typing import ArrayLike, DTypeLike
 
 import jrnn
-from jrnn.flax_wrappers.carry import carry_of, plain_function, state_of
+from jrnn.flax_wrappers.carry import carry_of, plain_function, state_of, window
 
 Initializer = Any  # a function (key, shape, dtype) -> array, or a name
 
@@ -258,8 +258,8 @@ class ConvLSTMCell(CellModule):
         padding: Any = self.padding.lower()
         activation, gate = _functions(self)
         return jrnn.ConvLSTMCell(
-            rank=len(self.kernel_size),
-            kernel_size=tuple(self.kernel_size),
+            rank=len(window(self.kernel_size)),
+            kernel_size=window(self.kernel_size),
             strides=strides if isinstance(strides, int) else tuple(strides),
             padding=padding,
             activation=activation,

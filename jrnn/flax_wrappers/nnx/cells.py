@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 import jrnn
 from jrnn.activations import Activation
-from jrnn.flax_wrappers.carry import plain_function
+from jrnn.flax_wrappers.carry import plain_function, window
 from jrnn.flax_wrappers.nnx.cell import Initializer, Metadata, RNNCell
 
 
@@ -198,8 +198,8 @@ class ConvLSTMCell(RNNCell):
         **shared: Unpack[Shared],
     ):
         choices = {
-            "rank": len(kernel_size),
-            "kernel_size": tuple(kernel_size),
+            "rank": len(window(kernel_size)),
+            "kernel_size": window(kernel_size),
             "strides": strides if isinstance(strides, int) else tuple(strides),
             "padding": padding.lower(),
             "activation": plain_function(activation_fn),
