@@ -60,9 +60,27 @@ class Cell(Protocol):
         """Returns ``step(params, state, project(params, x))``: one whole step.
 
         A state of None stands for the initial state.
+
+        Raises:
+            ValueError: If the state is not made of what the cell's own is made of.
         """
         z = self.project(params, x)
-        return self.step(params, self.initial_state(params, z) if state is None else state, z)
+        fresh = self.initial_state(params, z)
+        if state is None:
+            return self.step(params, fresh, z)
+        check_structure(f"{type(self).__name__}: state", state, fresh)
+        return self.step(params, state, z)
+
+
+def check_structure(what: str, given: Any, reference: Any) -> None:
+    """Raises ``ValueError`` if ``given`` is not the same pytree as ``reference``."""
+    treedef = jax.tree.structure(given)
+    if treedef != jax.tree.structure(reference):
+        needed = jax.tree.map(lambda leaf: leaf.shape, reference)
+        got = f"a {type(given).__name__} with {treedef.num_leaves} arrays"
+        if treedef == jax.tree.structure(0):  # by its type it would be a tracer
+            got = f"one array of shape {jnp.shape(given)}"
+        raise ValueError(f"{what} is {got}, but the cell needs {needed}")
 
 
 def project_input(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import Cell, Params, State
+from jrnn.cells.base import Cell, Params, State, check_structure
 
 
 class Direction(NamedTuple):
@@ -112,13 +112,7 @@ def _where(condition: jax.Array, new: Any, old: Any) -> Any:
 
 def _like(name: str, given: Any, reference: Any) -> Any:
     """Returns ``given`` with the structure, shapes, dtypes and sharding of ``reference``."""
-    treedef, expected = jax.tree.structure(given), jax.tree.structure(reference)
-    if treedef != expected:
-        needed = jax.tree.map(lambda leaf: leaf.shape, reference)
-        got = f"a {type(given).__name__} with {treedef.num_leaves} arrays"
-        if treedef == jax.tree.structure(0):  # by its type it would be a tracer
-            got = f"one array of shape {jnp.shape(given)}"
-        raise ValueError(f"jrnn.scan: {name} is {got}, but the cell needs {needed}")
+    check_structure(f"jrnn.scan: {name}", given, reference)
 
     def fit(value, target):
         if jnp.issubdtype(target.dtype, jax.dtypes.extended):  # PRNG keys

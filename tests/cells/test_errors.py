@@ -164,3 +164,13 @@ def test_a_state_of_none_is_the_initial_state():
     x = jnp.ones((2, 3))
     zero = jrnn.LSTMState(jnp.zeros((2, 4)), jnp.zeros((2, 4)))
     assert jnp.array_equal(cell(params, None, x)[1], cell(params, zero, x)[1])
+
+
+def test_a_state_of_another_kind_is_named():
+    cell = jrnn.GRUCell()
+    params = cell.init(jax.random.key(0), 3, 4)
+    x, hidden = jnp.ones((2, 3)), jnp.zeros((2, 4))
+    with pytest.raises(ValueError, match=r"GRUCell: state is one array of shape \(2, 4\)"):
+        cell(params, hidden, x)
+    with pytest.raises(ValueError, match="state is a LSTMState with 2 arrays, but the cell needs"):
+        cell(params, jrnn.LSTMState(hidden, hidden), x)
