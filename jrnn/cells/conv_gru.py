@@ -44,10 +44,11 @@ class ConvGRUCell(ConvCell):
         n  = activation(x * Wh + bh + (r h) ° Rh)        # reset_after=False
         h' = z h + (1 - z) n
 
+    The other choices are those of ``ConvLSTMCell``, without ``unit_forget_bias``.
+
     Args:
         reset_after: Whether the reset gate multiplies the state's convolution or the state before
             it. The bias has two rows, or one.
-        **options: As in ``ConvLSTMCell``, without ``unit_forget_bias``.
 
     Source: Ballas et al., 2015 (arXiv:1511.06432); ``jrnn.GRUCell``.
     """

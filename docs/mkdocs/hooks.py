@@ -1,0 +1,75 @@
+"""What building the site does beside MkDocs: files from outside docs/, and equations as MathML."""
+
+import html
+import re
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[2]
+# Files beside docs/ that are pages too, or pictures on them.
+OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "notebooks/*.ipynb", "benchmarks/results/*.md")
+PICTURES = ("benchmarks/results/*.png",)
+TEX = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+MARKDOWN_CELL = re.compile(r'<div class="[^"]*jp-MarkdownOutput.*?</div>', re.DOTALL)
+DOLLARS = re.compile(r"<(pre|code)\b.*?</\1>|\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
+
+
+def on_config(config):
+    """Puts the pages of a folder where `nav` names the folder, and leaves it out if there are none."""
+    config.nav = _unfolded(config.nav)
+    return config
+
+
+def _unfolded(entries):
+    kept = []
+    for entry in entries:
+        ((title, value),) = entry.items()
+        if isinstance(value, list):
+            kept.append({title: _unfolded(value)})
+        elif value.endswith(".md"):
+            kept.append(entry)
+        else:
+            pages = [found for found in _found(OUTSIDE) if found.startswith(f"{value}/")]
+            kept += [{title: pages}] if pages else []
+    return kept
+
+
+def _found(patterns):
+    return sorted(p.relative_to(ROOT).as_posix() for one in patterns for p in ROOT.glob(one))
+
+
+@event_priority(100)  # before mkdocs-jupyter, which takes the notebooks among the files
+def on_files(files, config):
+    """Adds the files from outside docs/ under their own paths."""
+    for path in _found(OUTSIDE + PICTURES):
+        files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
+    return files
+
+
+def on_page_markdown(markdown, page, **_):
+    """Makes links between docs/ and what lies beside it those of the site, where docs/ is the top."""
+    depth = page.file.src_uri.count("/")
+    inside = re.sub(rf"\]\((?:\.\./){{{depth + 1}}}(?!\.)", "](" + "../" * depth, markdown)
+    return re.sub(r"\]\((\.\./)*docs/", "](" + "../" * depth, inside)
+
+
+def on_page_content(content, page, **_):
+    """Turns TeX into MathML, which browsers draw themselves."""
+    content = TEX.sub(lambda found: _mathml(found[2], block=found[1] == "div"), content)
+    if not page.file.src_uri.endswith(".ipynb"):
+        return content
+    return MARKDOWN_CELL.sub(lambda cell: DOLLARS.sub(_of_dollars, cell[0]), content)
+
+
+def _of_dollars(found):
+    if found[1]:
+        return found[0]  # code
+    return _mathml(found[2] or found[3], block=bool(found[2]))
+
+
+def _mathml(tex, *, block):
+    made = convert(html.unescape(tex.strip()), display="block" if block else "inline")
+    return f'<div class="equation">{made}</div>' if block else made
