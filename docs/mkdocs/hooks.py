@@ -18,7 +18,7 @@ DOLLARS = re.compile(r"<(pre|code)\b.*?</\1>|\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.D
 
 
 def on_config(config):
-    """Puts the pages of a folder where `nav` names the folder, and leaves it out if there are none."""
+    """Puts a folder's pages where `nav` names it; a folder without pages is left out."""
     config.nav = _unfolded(config.nav)
     return config
 
@@ -50,7 +50,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Makes links between docs/ and what lies beside it those of the site, where docs/ is the top."""
+    """Makes links between docs/ and what lies beside it links of the site: docs/ is its top."""
     depth = page.file.src_uri.count("/")
     inside = re.sub(rf"\]\((?:\.\./){{{depth + 1}}}(?!\.)", "](" + "../" * depth, markdown)
     return re.sub(r"\]\((\.\./)*docs/", "](" + "../" * depth, inside)
