@@ -73,7 +73,7 @@ class Row:
     more: dict[str, str]
 
     def packed(self, blocks: dict) -> np.ndarray:
-        """The gates' blocks in the row's order: side by side, or above one another if transposed."""
+        """The gates' blocks in the row's order: side by side, or as rows if transposed."""
         side_by_side = np.concatenate([blocks[name] for name in self.order], axis=-1)
         turned = side_by_side.ndim == 2 and self.layout.endswith("U, F]")
         return np.ascontiguousarray(side_by_side.T) if turned else side_by_side

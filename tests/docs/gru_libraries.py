@@ -54,6 +54,7 @@ def of_onnx(row: Row, w: Gates, xs, h):
 
 
 def of_linen(row: Row, w: Gates, xs, h):
+    assert row.more["biases"] == "one, and the candidate's"
     params = {}
     for gate, name in row.names("zrh").items():
         params[f"i{name}"] = {"kernel": w.kernel[gate], "bias": w.bias[gate]}
@@ -78,6 +79,7 @@ def of_haiku(row: Row, w: Gates, xs, h):
 
 
 def of_equinox(row: Row, w: Gates, xs, h):
+    assert row.more["biases"] == "one, and the candidate's"
     cell = equinox.nn.GRUCell(FEATURES, UNITS, key=jax.random.key(0))
     arrays = [row.packed(one) for one in (w.kernel, w.recurrent, w.bias)] + [w.inner["h"]]
     cell = equinox.tree_at(lambda c: (c.weight_ih, c.weight_hh, c.bias, c.bias_n), cell, arrays)
