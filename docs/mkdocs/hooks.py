@@ -71,5 +71,8 @@ def _of_dollars(found):
 
 
 def _mathml(tex, *, block):
+    """Raises ValueError for TeX that the converter does not know: it would put it out as it is."""
     made = convert(html.unescape(tex.strip()), display="block" if block else "inline")
+    if "\\" in made or "&amp;" in made or "<mi>&</mi>" in made:
+        raise ValueError(f"an equation has TeX that latex2mathml does not know: {tex}")
     return f'<div class="equation">{made}</div>' if block else made

@@ -105,5 +105,5 @@ class Row:
 
 def row(cells: dict[str, str]) -> Row:
     """A table's cells, read."""
-    order = cells["gates in order"].removeprefix("by name: ").replace("+", " ").split()
-    return Row(cells["library"], order, cells["kernel"], cells)
+    order = cells["gates in order"].removeprefix("by name: ").strip("`").replace("+", " ").split()
+    return Row(cells["library"], order, cells["kernel"].strip("`"), cells)
