@@ -19,6 +19,7 @@ from jax import Array
 from jrnn.names import look_up
 
 Activation = Callable[[Array], Array]
+"""A function of one array that returns one of the same shape and dtype."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,3 +296,4 @@ _FUNCTIONS = (
 ACTIVATIONS: Mapping[str, Callable[..., Array]] = MappingProxyType(
     {f.__name__: f for f in _FUNCTIONS} | {"swish": silu, "hard_swish": hard_silu}
 )
+"""The functions by name, as `get` looks them up; read-only."""

@@ -17,7 +17,10 @@ from jax import Array
 from jrnn.names import made
 
 Constraint = Callable[[Array], Array]
+"""A function from a weight to one of the same shape that keeps to the constraint."""
+
 Axis = int | tuple[int, ...]
+"""The axes along which a norm is taken."""
 
 _EPSILON = 1e-7  # what Keras adds to a norm before it divides by it
 
@@ -165,3 +168,4 @@ CONSTRAINTS: Mapping[str, Callable[..., Constraint]] = MappingProxyType(
         "unit_norm": unit_norm,
     }
 )
+"""The functions that make a constraint by name, as `get` looks them up; read-only."""

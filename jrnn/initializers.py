@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from jrnn.names import made
 
 Initializer = Callable[[Array, Sequence[int], DTypeLike], Array]
+"""A function `(key, shape, dtype) -> Array` of that shape and dtype."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,3 +280,4 @@ INITIALIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {f.__name__: f for f in _FUNCTIONS}
     | {"zero": zeros, "one": ones, "normal": random_normal, "uniform": random_uniform}
 )
+"""The initializers, and the functions that make one by name, as `get` looks them up; read-only."""

@@ -16,6 +16,7 @@ from jax import Array
 from jrnn.names import made
 
 Regularizer = Callable[[Array], Array]
+"""A function from a weight of any shape to a scalar, the penalty."""
 
 _EPSILON = 1e-7  # below this length, Keras does not stretch a vector to length 1
 
@@ -150,3 +151,4 @@ def _factor(name: str, value: float) -> float:
 REGULARIZERS: Mapping[str, Callable[..., Regularizer]] = MappingProxyType(
     {"l1": l1, "l2": l2, "l1_l2": l1_l2, "orthogonal": orthogonal}
 )
+"""The functions that make a regularizer by name, as `get` looks them up; read-only."""

@@ -202,7 +202,8 @@ class LSTMCell(CellModule):
         return jrnn.LSTMCell(*_functions(self), **options, **_initializers(self))
 
 
-OptimizedLSTMCell = LSTMCell  # Flax has two, which compute the same
+OptimizedLSTMCell = LSTMCell
+"""`LSTMCell`: Flax has two, which compute the same."""
 
 
 class SRUCell(CellModule):

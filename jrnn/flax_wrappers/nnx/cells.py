@@ -140,7 +140,8 @@ class LSTMCell(RNNCell):
         _build(self, jrnn.LSTMCell, choices, in_features, hidden_features, shared)
 
 
-OptimizedLSTMCell = LSTMCell  # Flax has two, which compute the same
+OptimizedLSTMCell = LSTMCell
+"""`LSTMCell`: Flax has two, which compute the same."""
 
 
 class SRUCell(RNNCell):
