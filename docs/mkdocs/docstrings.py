@@ -5,7 +5,7 @@ import re
 import griffe
 
 CODE = re.compile(r"(``.*?``|`[^`\n]*`)", re.DOTALL)
-SHAPE = re.compile(r"(?<![\w`\])])(\[(?:[A-Z0-9.*][^\[\]\n]*)\])(?![\[(`])")
+SHAPE = re.compile(r"(?<![\w`\])])(\[(?:[A-Z0-9.*n][^\[\]\n]*)\])(?![\[(`])")
 
 
 class Docstrings(griffe.Extension):

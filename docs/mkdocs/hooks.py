@@ -7,6 +7,7 @@ from pathlib import Path
 from latex2mathml.converter import convert
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
+from mkdocs.structure.toc import get_toc
 
 ROOT = Path(__file__).parents[2]
 # Files beside docs/ that are pages too, or pictures on them.
@@ -14,6 +15,8 @@ OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "notebooks/*.ipynb", "benchmarks/r
 PICTURES = ("benchmarks/results/*.png",)
 TEX = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 MARKDOWN_CELL = re.compile(r'<div class="[^"]*jp-MarkdownOutput.*?</div>', re.DOTALL)
+HEADING = re.compile(r'<h(\d) id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
+HREF = re.compile(r'href="([^":]+)"')
 DOLLARS = re.compile(r"<(pre|code)\b.*?</\1>|\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
 
 
@@ -51,6 +54,8 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, **_):
     """Makes links between docs/ and what lies beside it links of the site: docs/ is its top."""
+    if page.file.src_uri.endswith(".md") and not re.search("^(##|:::) ", markdown, re.MULTILINE):
+        page.meta.setdefault("hide", ["toc"])  # room for a wide table
     depth = page.file.src_uri.count("/")
     inside = re.sub(rf"\]\((?:\.\./){{{depth + 1}}}(?!\.)", "](" + "../" * depth, markdown)
     return re.sub(r"\]\((\.\./)*docs/", "](" + "../" * depth, inside)
@@ -61,7 +66,28 @@ def on_page_content(content, page, **_):
     content = TEX.sub(lambda found: _mathml(found[2], block=found[1] == "div"), content)
     if not page.file.src_uri.endswith(".ipynb"):
         return content
+    page.toc = get_toc(_headings(content))
+    content = HREF.sub(lambda link: f'href="{_on_site(link[1])}"', content)
     return MARKDOWN_CELL.sub(lambda cell: DOLLARS.sub(_of_dollars, cell[0]), content)
+
+
+def _headings(content):
+    """Returns a notebook's table of contents, whose code mkdocs-jupyter would leave out."""
+    found = [
+        {"level": int(level), "id": place, "name": re.sub("<.*?>", "", name), "children": []}
+        for level, place, name in HEADING.findall(content)
+    ]
+    title, *parts = found or [{"children": []}]
+    title["children"] = [part for part in parts if part["level"] == 2]
+    return [title] if found else []
+
+
+def _on_site(link):
+    """Returns what a notebook's link to a file beside docs/, or in it, is on the site."""
+    path, mark, fragment = link.replace("../docs/", "../").partition("#")
+    if path == "../README.md":
+        return "../index.html"
+    return re.sub(r"\.(md|ipynb)$", ".html", path) + mark + fragment
 
 
 def _of_dollars(found):
