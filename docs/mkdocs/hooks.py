@@ -1,6 +1,7 @@
 """What building the site does beside MkDocs: files from outside docs/, and equations as MathML."""
 
 import html
+import posixpath
 import re
 from pathlib import Path
 
@@ -16,7 +17,8 @@ PICTURES = ("benchmarks/results/*.png",)
 TEX = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 MARKDOWN_CELL = re.compile(r'<div class="[^"]*jp-MarkdownOutput.*?</div>', re.DOTALL)
 HEADING = re.compile(r'<h(\d) id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
-HREF = re.compile(r'href="([^":]+)"')
+LINK = re.compile(r"\]\(([^():\s]+\.\w+(?:#[^()\s]*)?)\)")
+HREF = re.compile(r'href="([^":#]+\.\w+(?:#[^"]*)?)"')
 DOLLARS = re.compile(r"<(pre|code)\b.*?</\1>|\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
 
 
@@ -53,12 +55,25 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Makes links between docs/ and what lies beside it links of the site: docs/ is its top."""
+    """Makes links of the repository links of the site."""
     if page.file.src_uri.endswith(".md") and not re.search("^(##|:::) ", markdown, re.MULTILINE):
         page.meta.setdefault("hide", ["toc"])  # room for a wide table
-    depth = page.file.src_uri.count("/")
-    inside = re.sub(rf"\]\((?:\.\./){{{depth + 1}}}(?!\.)", "](" + "../" * depth, markdown)
-    return re.sub(r"\]\((\.\./)*docs/", "](" + "../" * depth, inside)
+    return LINK.sub(lambda link: f"]({_on_site(link[1], page)})", markdown)
+
+
+def _on_site(link, page):
+    """Returns a link between files of the repository as one between pages: docs/ is their top.
+
+    README.md is not on the site, but a home of its own.
+    """
+    path, mark, fragment = link.partition("#")
+    here = page.file.src_uri
+    source = here if page.file.src_dir == str(ROOT) else f"docs/{here}"
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+    if target == "README.md":
+        target, mark, fragment = "docs/index.md", "", ""
+    start = posixpath.dirname(here) or "."
+    return posixpath.relpath(target.removeprefix("docs/"), start) + mark + fragment
 
 
 def on_page_content(content, page, **_):
@@ -67,7 +82,7 @@ def on_page_content(content, page, **_):
     if not page.file.src_uri.endswith(".ipynb"):
         return content
     page.toc = get_toc(_headings(content))
-    content = HREF.sub(lambda link: f'href="{_on_site(link[1])}"', content)
+    content = HREF.sub(lambda link: f'href="{_page(_on_site(link[1], page))}"', content)
     return MARKDOWN_CELL.sub(lambda cell: DOLLARS.sub(_of_dollars, cell[0]), content)
 
 
@@ -82,12 +97,8 @@ def _headings(content):
     return [title] if found else []
 
 
-def _on_site(link):
-    """Returns what a notebook's link to a file beside docs/, or in it, is on the site."""
-    path, mark, fragment = link.replace("../docs/", "../").partition("#")
-    if path == "../README.md":
-        return "../index.html"
-    return re.sub(r"\.(md|ipynb)$", ".html", path) + mark + fragment
+def _page(link):
+    return re.sub(r"\.(md|ipynb)(?=#|$)", ".html", link)
 
 
 def _of_dollars(found):

@@ -9,13 +9,12 @@ import haiku
 import jax
 import keras
 import numpy as np
-import torch
 from flax import nnx
 
 import jrnn
 from jrnn import nd4j
 from tests.docs.gates import FEATURES, UNITS, Gates, Row
-from tests.docs.lstm_libraries import onnx_inputs, run_onnx, set_torch, stepped
+from tests.docs.lstm_libraries import onnx_inputs, run_onnx, set_torch, stepped, torch_or_skip
 
 
 def biases(row: Row, w: Gates) -> np.ndarray:
@@ -39,6 +38,7 @@ def of_keras(row: Row, w: Gates, xs, h):
 
 
 def of_torch(row: Row, w: Gates, xs, h):
+    torch = torch_or_skip()
     layer = torch.nn.GRU(FEATURES, UNITS, batch_first=True)
     set_torch(layer, row, w)
     with torch.no_grad():

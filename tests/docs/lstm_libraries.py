@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import onnxruntime
-import torch
+import pytest
 from flax import nnx
 from onnx import TensorProto, helper
 
@@ -35,7 +35,13 @@ def of_keras(row: Row, w: Gates, xs, h, c):
     return ys, *row.h_and_c(state)
 
 
+def torch_or_skip():
+    """PyTorch, too large for everyone who runs the tests to need it."""
+    return pytest.importorskip("torch", reason="PyTorch is in the extra `bench` alone")
+
+
 def of_torch(row: Row, w: Gates, xs, h, c):
+    torch = torch_or_skip()
     layer = torch.nn.LSTM(FEATURES, UNITS, batch_first=True)
     set_torch(layer, row, w)
     state = tuple(torch.tensor(one)[None] for one in row.state(h, c))
@@ -47,6 +53,7 @@ def of_torch(row: Row, w: Gates, xs, h, c):
 def set_torch(layer, row: Row, w: Gates) -> None:
     """Sets the weights of a layer of PyTorch, whose two biases a row must own."""
     assert row.more["biases"] == "two"
+    torch = torch_or_skip()
     with torch.no_grad():
         for name in ("kernel", "recurrent", "bias", "inner"):
             own = {"kernel": "weight_ih", "recurrent": "weight_hh", "bias": "bias_ih"}

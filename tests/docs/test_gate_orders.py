@@ -135,7 +135,7 @@ def test_every_library_has_a_row_and_no_other():
 
 def test_conversions_from_torch():
     from_torch = run_python("gate_orders.md")
-    torch = lstm_libraries.torch
+    torch = lstm_libraries.torch_or_skip()
     xs = normal(ROWS, STEPS, FEATURES)
     for kind, layer, run in (
         ("lstm", torch.nn.LSTM(FEATURES, UNITS, batch_first=True), jrnn.lstm),
