@@ -5,31 +5,42 @@ import re
 import griffe
 
 CODE = re.compile(r"(``.*?``|`[^`\n]*`)", re.DOTALL)
-SHAPE = re.compile(r"(?<![\w`\])])(\[(?:[A-Z0-9.*n][^\[\]\n]*)\])(?![\[(`])")
+SHAPE = re.compile(r"(?<![\w`\])])(\[(?:[A-Z0-9.*np][^\[\]\n]*)\])(?![\[(`])")
 
 
 class Docstrings(griffe.Extension):
-    """Ends paragraphs with one colon, sets shapes as code, and takes a field's comment as its text.
+    """Sets shapes as code, and lists the fields of a NamedTuple with the comments they have.
 
     A shape such as [B, T, F] would be a link in Markdown, and its stars emphasis.
     """
 
-    def on_instance(self, *, obj: griffe.Object, **_) -> None:
-        if obj.docstring:
-            obj.docstring.value = as_markdown(obj.docstring.value)
+    def on_class_members(self, *, cls: griffe.Class, **_) -> None:
+        if not cls.docstring or "NamedTuple" not in map(str, cls.bases):
+            return
+        fields = {name: _comment(field) for name, field in cls.attributes.items()}
+        lines = [f"    {name}: {comment}" for name, comment in fields.items() if comment]
+        if lines and "Attributes:" not in cls.docstring.value:
+            cls.docstring.value += "\n\nAttributes:\n" + "\n".join(lines)
 
-    def on_attribute_instance(self, *, attr: griffe.Attribute, **_) -> None:
-        of_class = attr.parent is not None and attr.parent.is_class
-        if of_class and attr.docstring is None and attr.lineno and attr.lines:
-            _, mark, comment = attr.lines[-1].partition("  # ")
-            if mark:
-                attr.docstring = griffe.Docstring(as_markdown(comment), parent=attr)
+    def on_package(self, *, pkg: griffe.Module, **_) -> None:
+        _rewrite(pkg)
+
+
+def _comment(field: griffe.Attribute) -> str:
+    return field.lines[-1].partition("  # ")[2] if field.lines else ""
+
+
+def _rewrite(found: griffe.Object | griffe.Alias) -> None:
+    """Makes Markdown of the docstrings of an object and of all that it holds."""
+    if found.is_alias:
+        return
+    if found.docstring:
+        found.docstring.value = as_markdown(found.docstring.value)
+    for member in found.members.values():
+        _rewrite(member)
 
 
 def as_markdown(text: str) -> str:
-    """Returns the docstring with its literal blocks, which are indented already, left alone."""
-    lines = []
-    for line in re.sub(r"(?<=\S)::$", ":", text, flags=re.MULTILINE).split("\n"):
-        lines.append(line)
-    parts = CODE.split("\n".join(lines))
+    """Returns a docstring as Markdown that shows what it says; literal blocks end in one colon."""
+    parts = CODE.split(re.sub(r"(?<=\S)::$", ":", text, flags=re.MULTILINE))
     return "".join(part if k % 2 else SHAPE.sub(r"`\1`", part) for k, part in enumerate(parts))

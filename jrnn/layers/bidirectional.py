@@ -18,15 +18,15 @@ from jrnn.scan import directions_share_loop, scan_both
 class BidirectionalParams(NamedTuple):
     """Parameters of the cell that goes forward and of the one that goes backward."""
 
-    forward: Any
-    backward: Any
+    forward: Any  # such as LSTMParams
+    backward: Any  # likewise
 
 
 class BidirectionalState(NamedTuple):
     """States of the two directions, each at its own last step."""
 
-    forward: Any
-    backward: Any
+    forward: Any  # such as LSTMState, after the last step that counts
+    backward: Any  # likewise, after the first
 
 
 Merge = Literal["concat", "sum", "mul", "ave"] | Callable[[Any, Any], Any] | None

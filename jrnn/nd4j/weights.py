@@ -22,7 +22,7 @@ class SRUWeights(NamedTuple):
     a layout of its own.
     """
 
-    weights: jax.Array
+    weights: jax.Array  # [K, 3K] or [3K, K]
     bias: jax.Array  # [2K], f and r
 
 
@@ -94,8 +94,8 @@ class LSTMCellOutputs(NamedTuple):
 class HiddenAndCell(NamedTuple):
     """Output and cell state, in this order."""
 
-    h: jax.Array
-    c: jax.Array
+    h: jax.Array  # [B, n], or of every step
+    c: jax.Array  # likewise
 
 
 class RNNOutputs(NamedTuple):
@@ -117,6 +117,6 @@ class DynamicBidirectionalOutputs(NamedTuple):
     """What ``dynamic_bidirectional_rnn`` returns."""
 
     h_forward: jax.Array  # of every step
-    h_backward: jax.Array
+    h_backward: jax.Array  # likewise
     h_forward_final: jax.Array  # [B, n]
     h_backward_final: jax.Array  # [B, n]
