@@ -24,6 +24,7 @@ class Docstrings(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, **_) -> None:
         _rewrite(pkg)
+        _put_functions_first(pkg)
 
 
 def _comment(field: griffe.Attribute) -> str:
@@ -38,6 +39,21 @@ def _rewrite(found: griffe.Object | griffe.Alias) -> None:
         found.docstring.value = as_markdown(found.docstring.value)
     for member in found.members.values():
         _rewrite(member)
+
+
+def _put_functions_first(package: griffe.Object) -> None:
+    """Lets a name that is a function and the module it comes from be the function, as in Python."""
+    members = package.members
+    modules = {name: one for name, one in members.items() if not one.is_alias and one.is_module}
+    for module in modules.values():
+        _put_functions_first(module)
+    shared = set(map(str, package.exports or ())) & set(modules)
+    functions = {name: modules[name][name] for name in shared if name in modules[name].members}
+    for alias in members.values():
+        if functions and alias.is_alias:
+            alias.resolve_target()  # now, while the module that it lies in can be found
+    for name, function in functions.items():
+        members[name] = griffe.Alias(name, function, parent=package)
 
 
 def as_markdown(text: str) -> str:

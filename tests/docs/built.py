@@ -69,7 +69,8 @@ def pages_of(site: Path) -> list[str]:
     return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
 
 
-def inventory(site: Path) -> set[str]:
-    """The names in `objects.inv`: four lines of text, then compressed lines of name, role, ..."""
+def inventory(site: Path) -> dict[str, str]:
+    """The role of each name in `objects.inv`: below four lines, compressed, `name role ...`."""
     packed = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
-    return {line.split(" ")[0] for line in zlib.decompress(packed).decode().splitlines()}
+    lines = zlib.decompress(packed).decode().splitlines()
+    return {line.split(" ")[0]: line.split(" ")[1] for line in lines}

@@ -1,6 +1,8 @@
 """The built site: complete, whole, and right in a browser without a network."""
 
+import inspect
 import os
+import pydoc
 import re
 import shutil
 import urllib.parse
@@ -70,7 +72,8 @@ def browser():
 @pytest.fixture(scope="module")
 def public():
     """Every public name, as the sources define them."""
-    package = griffe.load("jrnn", search_paths=[DOCS.parent])
+    extensions = griffe.load_extensions(DOCS / "mkdocs" / "docstrings.py")
+    package = griffe.load("jrnn", search_paths=[DOCS.parent], extensions=extensions)
     names = {}
     for module in MODULES:
         found = package[module.removeprefix("jrnn").lstrip(".")] if "." in module else package
@@ -82,7 +85,10 @@ def public():
 
 def test_every_public_name_is_in_the_reference(site, public):
     assert len(public) > 200
-    assert sorted(set(public) - inventory(site)) == []
+    found = inventory(site)
+    assert sorted(set(public) - set(found)) == []
+    modules = {name for name in public if inspect.ismodule(pydoc.locate(name))}
+    assert modules == {name for name in public if found[name] == "py:module"}
 
 
 def test_every_public_name_says_what_it_is(public):
