@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
+import jrnn
 from tests.docs.pages import DOCS, python_of, run_python
 
 DATA = Path(__file__).parents[1] / "data"
@@ -62,6 +63,13 @@ def test_home(tmp_path, monkeypatch):
     keras.Sequential([keras.Input((5, 3)), layers.GRU(4)]).save("model.keras")
     x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
     run_python("index.md", x=x, xs=x, lengths=np.array([5, 2]))
+
+
+def test_citation_and_contributing():
+    root = DOCS.parent
+    citation = (root / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {jrnn.__version__}\n" in citation
+    assert len((root / "CONTRIBUTING.md").read_text("utf-8").splitlines()) <= 40
 
 
 def test_every_page_with_python_is_run_by_a_test():
