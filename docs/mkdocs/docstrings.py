@@ -7,6 +7,8 @@ import griffe
 CODE = re.compile(r"(``.*?``|`[^`\n]*`)", re.DOTALL)
 SHAPE = re.compile(r"(?<![\w`\])])(\[(?:[A-Z0-9.*np][^\[\]\n]*)\])(?![\[(`])")
 
+NAME = re.compile(r"jrnn(\.\w+)+")
+
 
 class Docstrings(griffe.Extension):
     """Sets shapes as code, and lists the fields of a NamedTuple with the comments they have.
@@ -15,6 +17,8 @@ class Docstrings(griffe.Extension):
     """
 
     def on_class_members(self, *, cls: griffe.Class, **_) -> None:
+        if cls.path.startswith("jrnn.flax_wrappers.linen."):
+            _init_of_fields(cls)
         if not cls.docstring or "NamedTuple" not in map(str, cls.bases):
             return
         fields = {name: _comment(field) for name, field in cls.attributes.items()}
@@ -25,6 +29,19 @@ class Docstrings(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_) -> None:
         _rewrite(pkg)
         _put_functions_first(pkg)
+
+
+def _init_of_fields(module: griffe.Class) -> None:
+    """Gives a module of Linen the `__init__` that Flax makes of its fields."""
+    fields = [one for one in module.attributes.values() if "property" not in one.labels]
+    named = griffe.ParameterKind.positional_or_keyword
+    parameters = [griffe.Parameter("self", kind=named)]
+    for one in fields:
+        given = {"annotation": one.annotation, "default": one.value}
+        parameters.append(griffe.Parameter(one.name, kind=named, **given))
+    if fields:
+        made = griffe.Function("__init__", parameters=griffe.Parameters(*parameters))
+        module.set_member("__init__", made)
 
 
 def _comment(field: griffe.Attribute) -> str:
@@ -59,4 +76,14 @@ def _put_functions_first(package: griffe.Object) -> None:
 def as_markdown(text: str) -> str:
     """Returns a docstring as Markdown that shows what it says; literal blocks end in one colon."""
     parts = CODE.split(re.sub(r"(?<=\S)::$", ":", text, flags=re.MULTILINE))
-    return "".join(part if k % 2 else SHAPE.sub(r"`\1`", part) for k, part in enumerate(parts))
+    return "".join(
+        _code(part) if k % 2 else SHAPE.sub(r"`\1`", part) for k, part in enumerate(parts)
+    )
+
+
+def _code(span: str) -> str:
+    """Returns a span of code, as a link if it is one of jrnn's names and that name has a place."""
+    name = span.strip("`")
+    if not NAME.fullmatch(name):
+        return span
+    return f'<autoref identifier="{name}" optional><code>{name}</code></autoref>'

@@ -113,7 +113,7 @@ class RNNCell(CellModule):
 
 
 class SimpleCell(CellModule):
-    """Elman's cell, with the attributes of ``flax.linen.SimpleCell``; see ``LSTMCell``."""
+    """``jrnn.SimpleRNNCell`` with the attributes of ``flax.linen.SimpleCell``; see ``LSTMCell``."""
 
     features: int
     activation_fn: Any = "tanh"
@@ -136,6 +136,8 @@ class GRUCell(CellModule):
 
     Attributes:
         reset_after: As for ``jrnn.GRUCell``; Flax's GRU resets after the product.
+
+    Source: ``flax.linen.GRUCell``; ``jrnn.GRUCell``.
     """
 
     features: int
@@ -207,7 +209,7 @@ OptimizedLSTMCell = LSTMCell
 
 
 class SRUCell(CellModule):
-    """A simple recurrent unit; the carry is its cell state; attributes as ``SimpleCell`` has."""
+    """``jrnn.SRUCell``; the carry is its cell state; attributes as ``SimpleCell`` has."""
 
     features: int
     activation_fn: Any = "tanh"
@@ -235,6 +237,8 @@ class ConvLSTMCell(CellModule):
         strides: Of the input's windows; None for 1.
         padding: "SAME" or "VALID", in any case.
         use_bias: Whether there is a bias.
+
+    Source: ``flax.linen.ConvLSTMCell``; ``jrnn.ConvLSTMCell``.
     """
 
     features: int
