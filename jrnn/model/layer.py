@@ -31,7 +31,9 @@ class Training(NamedTuple):
     def needed_key(self) -> jax.Array:
         """Returns the key; raises ``ValueError`` if there is none."""
         if self.key is None:
-            raise ValueError("it is random in training; give key=jax.random.key(...)")
+            raise ValueError(
+                "it is random in training; give key=jax.random.key(...), or rngs to a Flax module"
+            )
         return self.key
 
 
