@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jrnn import activations
 from jrnn.activations import Activation
 from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUState
@@ -75,6 +76,30 @@ def plain_function(function: Activation | str) -> Activation | str:
     """Returns the name of a function of JAX's that jrnn has kernels of its own for."""
     named = {jnp.tanh: "tanh", jax.nn.tanh: "tanh", jax.nn.sigmoid: "sigmoid"}
     return function if isinstance(function, str) else named.get(function, function)
+
+
+def check_flax_has(who: str, cell: Cell) -> None:
+    """Raises ``ValueError`` if Flax has no cell that computes what this one does."""
+    if isinstance(cell, GRUCell) and not cell.reset_after:
+        raise ValueError(f"{who}: Flax's GRU resets after the product, but this one before it")
+    if isinstance(cell, LSTMCell) and (
+        cell.peephole or cell.projection or cell.cell_clip or cell.output_activation
+    ):
+        raise ValueError(
+            f"{who}: Flax's LSTM has no peepholes, projection, clip and output activation, but "
+            f"this one is {cell}"
+        )
+    if isinstance(cell, ConvLSTMCell):
+        same = (cell.padding, cell.same_rule) == ("same", "tensorflow")
+        plain = {*cell.sizes("strides"), *cell.sizes("dilation")} == {1}
+        functions = (activations.get(cell.activation), activations.get(cell.recurrent_activation))
+        standard = functions == (activations.tanh, activations.sigmoid)
+        pixel = set(cell.sizes("kernel_size")) == {1}
+        if not (standard and plain and (same or pixel) and cell.channel_axis == -1):
+            raise ValueError(
+                f"{who}: Flax's ConvLSTM has tanh, sigmoid, channels last, and a state that only "
+                f"padding='same', strides and dilation of 1 fit, but this one is {cell}"
+            )
 
 
 def in_order_computed(ys: jax.Array, seq_lengths: ArrayLike | None, axis: int) -> jax.Array:

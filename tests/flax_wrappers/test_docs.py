@@ -15,7 +15,7 @@ def test_examples_run(tmp_path):
     blocks = re.findall(
         r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE
     )
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {"path": tmp_path / "model.keras", "out": tmp_path / "out.keras"}
     exec("\n".join(blocks), names)
     assert names["loss"] > 0

@@ -250,14 +250,57 @@ def test_conversion_of_both_directions_and_recurrent_biases():
     assert_close(again.apply({"params": back}, inputs()), expected, 1e-6)
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(
+    ("window", "padding"),
+    [((3,), "SAME"), ((2, 3), "same"), ((3, 3), 1), ((2, 3), [(0, 1), (1, 1)]), ((1, 1), "VALID")],
+    ids=str,
+)
+def test_conversion_of_a_conv_lstm(window, padding, use_bias):
+    films = inputs(shape=(B, T, 6, 5, F) if len(window) == 2 else (B, T, 6, F))
+    cell = nn.ConvLSTMCell(U, window, padding=padding, use_bias=use_bias)
+    theirs = nn.RNN(cell, return_carry=True, reverse=True)
+    variables = jax.tree.map(lambda a: a / 2, randomized(theirs.init(KEY, films)))
+    ours, params = wrapped.from_flax(theirs, variables["params"])
+    start = randomized(cell.initialize_carry(KEY, (B, *films.shape[2:])), 3)
+    expected = theirs.apply(variables, films, initial_carry=start)
+    assert_close(ours.apply({"params": params}, films, initial_carry=start), expected, 1e-6)
+    back, params_back = wrapped.to_flax(ours, params)
+    assert_close(back.apply({"params": params_back}, films, initial_carry=start), expected, 1e-6)
+    as_nnx = wrapped.to_nnx(ours, {"params": params})
+    again, params_again = wrapped.to_flax(*wrapped.from_nnx(as_nnx)[:1], params)
+    assert_equal(params_again, params_back)
+    assert_close(again.apply({"params": params_again}, films, initial_carry=start), expected, 1e-6)
+
+
+def test_a_conv_lstm_starts_as_flaxs():
+    films = inputs(shape=(B, T, 6, 5, F))
+    theirs, ours = nn.ConvLSTMCell(40, (3, 3)), wrapped.ConvLSTMCell(40, (3, 3))
+    own = nn.RNN(theirs).init(KEY, films)["params"]["cell"]
+    _, expected = wrapped.from_flax(theirs, own)
+    params = wrapped.RNN(ours).init(KEY, films)["params"]["cell"]
+    assert_equal(params["bias"], expected["bias"])
+    for name in ("kernel", "recurrent_kernel"):
+        np.testing.assert_allclose(params[name].std(), expected[name].std(), rtol=0.05)
+
+
 @pytest.mark.parametrize(
     ("convert", "module", "says"),
     [
         (wrapped.from_flax, nn.SimpleCell(U, residual=True), "residual=True"),
+        (wrapped.from_flax, nn.MGUCell(U), "got a MGUCell"),
         (wrapped.from_flax, nn.Dense(U), "got a Dense.*OptimizedLSTMCell"),
+        (wrapped.from_flax, nn.GRUCell(U), "GRUCell lack 'hn'; give variables"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3, 3), padding="VALID"), "padding='VALID'"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3, 3), padding="CIRCULAR"), "padding='CIRCULAR'"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3,), padding=[(2, 0)]), r"padding=\[\(2, 0\)\]"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3, 3), strides=(2, 1)), r"strides=\(2, 1\)"),
+        (wrapped.to_flax, wrapped.ConvLSTMCell(U, (3, 3), strides=2), "strides and dilation of 1"),
+        (wrapped.to_flax, wrapped.ConvLSTMCell(U, (3, 3), padding="valid"), "padding='same'"),
+        (wrapped.to_flax, wrapped.ConvLSTMCell(U, (3, 3), gate_fn="elu"), "has tanh, sigmoid"),
         (wrapped.to_flax, wrapped.LSTMCell(U, peephole=True), "no peepholes"),
         (wrapped.to_flax, wrapped.GRUCell(U, reset_after=False), "before it"),
-        (wrapped.to_flax, wrapped.SRUCell(U), "got a SRUCell"),
+        (wrapped.to_flax, wrapped.SRUCell(U), "got a SRUCell.*LSTMCell"),
     ],
 )
 def test_what_has_no_counterpart(convert, module, says):

@@ -145,7 +145,7 @@ def test_what_jrnn_has_not(module, says):
     ("make", "says"),
     [
         (lambda rngs: wrapped.LSTMCell(F, U, peephole=True, rngs=rngs), "no peepholes"),
-        (lambda rngs: wrapped.GRUCell(F, U, reset_after=False, rngs=rngs), "resets before"),
+        (lambda rngs: wrapped.GRUCell(F, U, reset_after=False, rngs=rngs), "this one before"),
         (
             lambda rngs: wrapped.GRUCell(F, U, reset_after=False, use_bias=False, rngs=rngs),
             "this one before",

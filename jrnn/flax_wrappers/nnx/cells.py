@@ -178,8 +178,8 @@ class ConvLSTMCell(RNNCell):
         padding: "same" or "valid", in any case.
         gate_fn: Of the three gates.
         activation_fn: Of the candidate and of the cell.
-        unit_forget_bias: Whether the forget gate's bias starts at one; Flax's does not.
-        **shared: See ``Shared``.
+        unit_forget_bias: Whether the forget gate's bias starts at one; Linen's adds one, always.
+        **shared: See ``Shared``; the recurrent kernel starts as "lecun_normal", too.
 
     Source: ``flax.linen.ConvLSTMCell``; ``jrnn.ConvLSTMCell``.
     """
@@ -194,7 +194,7 @@ class ConvLSTMCell(RNNCell):
         padding: str = "SAME",
         gate_fn: Activation | str = "sigmoid",
         activation_fn: Activation | str = "tanh",
-        unit_forget_bias: bool = False,
+        unit_forget_bias: bool = True,
         **shared: Unpack[Shared],
     ):
         choices = {
@@ -206,6 +206,7 @@ class ConvLSTMCell(RNNCell):
             "recurrent_activation": plain_function(gate_fn),
             "unit_forget_bias": unit_forget_bias,
         }
+        shared.setdefault("recurrent_kernel_init", "lecun_normal")
         _build(self, jrnn.ConvLSTMCell, choices, in_features, features, shared)
 
 

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 import jrnn
-from jrnn.flax_wrappers.carry import plain_function
+from jrnn.flax_wrappers.carry import check_flax_has, plain_function
 from jrnn.flax_wrappers.nnx.cell import RNNCell
 from jrnn.flax_wrappers.nnx.rnn import RNN, Bidirectional
+
+_WHO = "jrnn.flax_wrappers.nnx.to_flax"
 
 
 def from_flax(module: Any) -> Any:
@@ -78,6 +80,7 @@ def to_flax(module: Any) -> Any:
     write = _WRITERS.get(type(module.cell)) if isinstance(module, RNNCell) else None
     if write is None:
         raise _unknown("to_flax", getattr(module, "cell", module), _WRITERS)
+    check_flax_has(_WHO, module.cell)
     return write(module, module.weights())
 
 
@@ -150,34 +153,21 @@ def _write_simple(module: RNNCell, params: jrnn.SimpleRNNParams) -> nnx.Module:
 
 
 def _write_gru(module: RNNCell, params: jrnn.GRUParams) -> nnx.Module:
-    cell: Any = module.cell
     bias = params.bias
     if bias is not None:
-        inner = bias[-1, -params.recurrent_kernel.shape[0] :] if bias.ndim == 2 else None
-        if inner is None or (not isinstance(inner, jax.core.Tracer) and inner.any()):
+        inner = bias[1, -params.recurrent_kernel.shape[0] :]
+        if not isinstance(inner, jax.core.Tracer) and inner.any():
             raise ValueError(
-                "jrnn.flax_wrappers.nnx.to_flax: Flax's GRU resets after the product and has no "
-                "recurrent bias for the candidate, but this one "
-                + ("resets before it" if inner is None else "has one that is not zero")
+                f"{_WHO}: Flax's GRU resets after the product and has no recurrent bias for the "
+                "candidate, but this one has one that is not zero"
             )
         bias = _swapped(bias.sum(0))
-    elif not cell.reset_after:
-        raise ValueError(
-            "jrnn.flax_wrappers.nnx.to_flax: Flax's GRU resets after the product, but this one "
-            "before it"
-        )
     made = nnx.GRUCell(**_both(module), **_common(module, params))
     kernel, recurrent = _swapped(params.kernel), _swapped(params.recurrent_kernel)
     return _filled(made, kernel, recurrent, bias, made.dense_i)
 
 
 def _write_lstm(module: RNNCell, params: jrnn.LSTMParams) -> nnx.Module:
-    cell: Any = module.cell
-    if cell.peephole or cell.projection or cell.cell_clip or cell.output_activation:
-        raise ValueError(
-            "jrnn.flax_wrappers.nnx.to_flax: Flax's LSTM has no peepholes, projection, clip and "
-            f"output activation, but this one is {cell}"
-        )
     made = nnx.OptimizedLSTMCell(**_both(module), **_common(module, params))
     return _filled(made, params.kernel, params.recurrent_kernel, params.bias, made.dense_h)
 
