@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations
 from jrnn.activations import Activation
@@ -58,8 +58,10 @@ def state_of(cell: Cell, carry: Any) -> Any:
     if kind is None or isinstance(carry, kind):
         return carry
     if len(kind._fields) == 1:
+        _check_arrays(cell, [carry])
         return kind(carry)
     _check_length(cell, carry, 2)
+    _check_arrays(cell, carry)
     return kind(hidden=carry[1], cell=carry[0])
 
 
@@ -70,6 +72,38 @@ def _check_length(cell: Cell, carry: Any, length: int) -> None:
             f"jrnn.flax_wrappers: the carry of {type(cell).__name__} is a "
             f"{type(carry).__name__}{got}, but a tuple of {length} is needed"
         )
+
+
+def _check_arrays(cell: Cell, entries: Any) -> None:
+    if not all(hasattr(entry, "shape") for entry in entries):
+        raise ValueError(
+            f"jrnn.flax_wrappers: the carry of {type(cell).__name__} holds "
+            f"{', '.join(type(entry).__name__ for entry in entries)}, but arrays are needed"
+        )
+
+
+def check_cell_module(flax: str, module: Any) -> None:
+    """Raises ``ValueError`` if a module of ``flax`` ("nnx" or "linen") is no cell."""
+    if not all(hasattr(module, name) for name in ("initialize_carry", "num_feature_axes")):
+        raise ValueError(
+            f"jrnn.flax_wrappers.{flax}.RNN: cell is a {type(module).__name__}, but a cell module "
+            f"is needed: of jrnn.flax_wrappers.{flax}, or with the methods of "
+            f"flax.{flax}.RNNCellBase; a cell of jrnn goes into RNNCell"
+        )
+
+
+def check_dtypes(who: str, dtype: DTypeLike | None, param_dtype: DTypeLike | None) -> None:
+    """Raises ``ValueError`` if one is none of floating-point numbers."""
+    for name, given in (("dtype", dtype), ("param_dtype", param_dtype)):
+        if given is not None and not jnp.issubdtype(given, jnp.floating):
+            raise ValueError(
+                f"{who}: {name} is {jnp.dtype(given)}, but a floating-point dtype is needed"
+            )
+
+
+def cast(x: ArrayLike, dtype: DTypeLike | None) -> jax.Array:
+    """Returns an array in a dtype, or as it is."""
+    return jnp.asarray(x) if dtype is None else jnp.asarray(x).astype(dtype)
 
 
 def plain_function(function: Activation | str) -> Activation | str:

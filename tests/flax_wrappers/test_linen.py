@@ -220,7 +220,9 @@ def test_gradient_vmap_and_table():
     stacked = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), variables)
     both = jax.vmap(module.apply, in_axes=(0, None))(stacked, inputs())
     assert_close(both[0], module.apply(variables, inputs()), 1e-6)
-    assert "recurrent_kernel" in module.tabulate(KEY, inputs())
+    table = module.tabulate(KEY, inputs(), console_kwargs={"width": 150, "force_terminal": False})
+    assert "GRUCell (weights)" in table
+    assert "recurrent_kernel: float32[4,12]" in table
 
 
 @every_cell

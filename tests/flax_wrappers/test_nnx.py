@@ -197,6 +197,14 @@ def test_dtypes():
     assert {a.dtype for a in half.weights()} == {jnp.dtype("float16")}
 
 
+def test_table():
+    module = wrapped.RNN(wrapped.GRUCell(F, U, rngs=nnx.Rngs(0)))
+    table = nnx.tabulate(module, inputs(), console_kwargs={"width": 150, "force_terminal": False})
+    rows = [line.split()[1] for line in table.splitlines() if "cell/" in line]
+    assert rows == ["cell/weights"]
+    assert "recurrent_kernel: float32[4,12]" in table
+
+
 def test_names_in_the_state():
     module = wrapped.RNN(wrapped.LSTMCell(F, U, peephole=True, rngs=nnx.Rngs(0)))
     paths = {path for path, _ in nnx.to_flat_state(nnx.state(module, nnx.Param))}
@@ -254,3 +262,47 @@ def test_conv_lstm(kernel_size, image):
 def test_an_sru_has_no_recurrent_kernel():
     with pytest.raises(TypeError, match="recurrent_kernel_init"):
         wrapped.SRU(F, U, recurrent_kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
+
+
+def test_what_flax_takes_too():
+    cell = wrapped.LSTMCell(F, U, carry_init=nnx.initializers.normal(), rngs=nnx.Rngs(0))
+    assert isinstance(cell, nnx.RNNCellBase)
+    module = wrapped.RNN(cell, rngs=nnx.Rngs(1), return_carry=True)
+    stream = nnx.Rngs(1).carry.fork()
+    starts = [cell.initialize_carry((B, F), stream) for _ in range(2)]
+    for start in starts:
+        assert_equal(module(inputs()), module(inputs(), initial_carry=start))
+    given = module(inputs(), rngs=nnx.Rngs(2))
+    start = cell.initialize_carry((B, F), nnx.Rngs(2).carry.fork())
+    assert_equal(given, module(inputs(), initial_carry=start))
+    assert (wrapped.RNN(cell)(inputs()) != given[1]).any()
+    with pytest.raises(ValueError, match="needs rngs"):
+        wrapped.RNN(cell, rngs=False)(inputs())
+
+
+def test_streams_are_kept_where_something_is_drawn():
+    module = wrapped.LSTM(F, U, rngs=nnx.Rngs(params=0))
+    assert not jax.tree.leaves(nnx.state(module, nnx.RngState))
+    dropped = jrnn.DropoutCell(jrnn.LSTMCell(), dropout=0.4)
+    runs = [wrapped.RNN(wrapped.RNNCell(dropped, F, U, rngs=nnx.Rngs(0))) for _ in range(2)]
+    both = wrapped.Bidirectional(*runs, rngs=nnx.Rngs(5))
+    assert (both(inputs()) != both(inputs())).any()
+
+
+@pytest.mark.parametrize("name", ["dtype", "param_dtype"])
+def test_a_dtype_of_integers(name):
+    with pytest.raises(ValueError, match=f"GRUCell: {name} is int"):
+        wrapped.GRUCell(F, U, rngs=nnx.Rngs(0), **{name: jnp.int32})
+
+
+@pytest.mark.parametrize(
+    ("cell", "carry", "says"),
+    [
+        (wrapped.GRUCell, (np.zeros((B, U)),), "GRUCell holds tuple"),
+        (wrapped.SRUCell, None, "SRUCell holds NoneType"),
+        (wrapped.LSTMCell, (np.zeros((B, U)), None), "LSTMCell holds ndarray, NoneType"),
+    ],
+)
+def test_a_carry_of_no_arrays(cell, carry, says):
+    with pytest.raises(ValueError, match=says):
+        cell(F, U, rngs=nnx.Rngs(0))(carry, inputs()[:, 0])

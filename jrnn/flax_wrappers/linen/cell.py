@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax.linen.recurrent import RNNCellBase
 from jax.typing import ArrayLike, DTypeLike
 
-from jrnn.flax_wrappers.carry import carry_of, state_of
+from jrnn.flax_wrappers.carry import carry_of, cast, check_dtypes, state_of
 
 Initializer = Any  # a function (key, shape, dtype) -> array, or a name
 
@@ -34,6 +34,9 @@ class CellModule(RNNCellBase):
     @nn.compact
     def weights(self, in_features: Any) -> Any:
         """Returns the parameters as jrnn's functions take them, in ``dtype`` if there is one."""
+        check_dtypes(
+            f"jrnn.flax_wrappers.linen.{type(self).__name__}", self.dtype, self.param_dtype
+        )
         draw = functools.partial(self._draw, in_features)
         shapes = jax.eval_shape(draw, jax.random.key(0))
         if not is_flat(shapes):  # a stack: one variable holds the tree
@@ -45,7 +48,7 @@ class CellModule(RNNCellBase):
                 if shape is not None
             }
             params = type(shapes)(**fields)
-        return jax.tree.map(self.cast, params)
+        return jax.tree.map(lambda leaf: cast(leaf, self.dtype), params)
 
     def _draw(self, in_features: Any, key: jax.Array) -> Any:
         given = () if self.param_dtype is None else (self.param_dtype,)
@@ -66,14 +69,9 @@ class CellModule(RNNCellBase):
             )
         return type(shapes)(**variables)
 
-    def cast(self, x: ArrayLike) -> jax.Array:
-        """Returns an array in ``dtype``, if there is one."""
-        x = jnp.asarray(x)
-        return x if self.dtype is None else x.astype(self.dtype)
-
     def __call__(self, carry: Any, inputs: ArrayLike) -> tuple[Any, jax.Array]:
         """Returns the next carry and the output of one step, for inputs [..., F]."""
-        x = self.cast(inputs)
+        x = cast(inputs, self.dtype)
         state, y = self.plain(self.weights(x.shape[-1]), state_of(self.plain, carry), x)
         return carry_of(self.plain, state), y
 

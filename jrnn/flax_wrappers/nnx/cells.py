@@ -25,6 +25,7 @@ class Shared(TypedDict, total=False):
         bias_init: Likewise, of the bias; "zeros".
         dtype: Of the computation; None promotes parameters and inputs.
         param_dtype: Of the parameters, float32 unless said otherwise.
+        carry_init: Of the first carry; None for zeros.
         kernel_metadata: What the kernel's ``nnx.Param`` is made with.
         recurrent_kernel_metadata: Likewise.
         bias_metadata: Likewise.
@@ -37,6 +38,7 @@ class Shared(TypedDict, total=False):
     bias_init: Initializer | str
     dtype: DTypeLike | None
     param_dtype: DTypeLike
+    carry_init: Initializer | None
     kernel_metadata: Metadata
     recurrent_kernel_metadata: Metadata
     bias_metadata: Metadata
