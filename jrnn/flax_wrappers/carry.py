@@ -141,7 +141,7 @@ def in_order_computed(ys: jax.Array, seq_lengths: ArrayLike | None, axis: int) -
     if seq_lengths is None:
         return jnp.flip(ys, axis)
     ys = jnp.moveaxis(ys, axis, 0)
-    lengths = jnp.asarray(seq_lengths).astype(int)
+    lengths = jnp.clip(jnp.asarray(seq_lengths).astype(int), 0, len(ys))
     steps = jnp.arange(len(ys)).reshape(-1, *[1] * lengths.ndim)
     sources = jnp.where(steps < lengths, lengths - 1 - steps, steps)
     sources = sources.reshape(sources.shape + (1,) * (ys.ndim - sources.ndim))

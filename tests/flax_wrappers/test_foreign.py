@@ -117,6 +117,15 @@ def test_a_linen_cell_inside_a_module(loop):
     assert_close(gradient(jlinen.RNN), gradient(nn.RNN), 1e-5)
 
 
+def test_to_flax_leaves_cells_of_flax_alone():
+    rnn = jnn.RNN(Leaky(nnx.Rngs(0)), reverse=True)
+    back = jnn.to_flax(rnn)
+    assert isinstance(back, nnx.RNN)
+    assert back.cell is rnn.cell
+    module, params = jlinen.to_flax(jlinen.RNN(nn.MGUCell(U), reverse=True), {"cell": {"a": 1}})
+    assert (module, params) == (nn.RNN(nn.MGUCell(U), reverse=True), {"cell": {"a": 1}})
+
+
 @pytest.mark.parametrize(
     "cell",
     [

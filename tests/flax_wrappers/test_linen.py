@@ -146,6 +146,7 @@ def test_any_cell_with_dropout():
     params = variables["params"]["cell"]["cell"]
     still = module.apply(variables, inputs(), deterministic=True)
     assert_equal(still, jrnn.rnn(cell, params, inputs())[1])
+    assert hash(module) == hash(wrapped.RNN(wrapped.RNNCell(cell, (4, 6))))
     ys = [module.apply(variables, inputs(), rngs={"dropout": jax.random.key(k)}) for k in (1, 1, 2)]
     assert_equal(ys[0], ys[1])
     assert (ys[0] != ys[2]).any()

@@ -306,3 +306,37 @@ def test_a_dtype_of_integers(name):
 def test_a_carry_of_no_arrays(cell, carry, says):
     with pytest.raises(ValueError, match=says):
         cell(F, U, rngs=nnx.Rngs(0))(carry, inputs()[:, 0])
+
+
+def test_first_carries_that_are_drawn_are_kept_in_conversion():
+    def make(kind, seed):
+        cell = kind(F, U, carry_init=nnx.initializers.normal(), rngs=nnx.Rngs(seed))
+        return nnx.RNN(randomized(cell, seed), rngs=nnx.Rngs(seed))
+
+    for theirs in (
+        make(nnx.LSTMCell, 3),
+        nnx.Bidirectional(make(nnx.LSTMCell, 3), make(nnx.GRUCell, 4), rngs=nnx.Rngs(9)),
+    ):
+        ours = wrapped.from_flax(theirs)
+        back = wrapped.to_flax(ours) if isinstance(ours, wrapped.RNN) else None
+        for _ in range(2):
+            expected = theirs(inputs())
+            assert_close(ours(inputs()), expected, 1e-6)
+            if back is not None:
+                assert_close(back(inputs()), expected, 1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths_out_of_range_where_they_are_traced(reverse):
+    module = wrapped.GRU(F, U, rngs=nnx.Rngs(0), reverse=reverse)
+    run = nnx.jit(lambda module, x, lengths: module(x, seq_lengths=lengths))
+    ys = run(module, inputs(), jnp.array([T + 3, T, -2]))
+    assert_equal(ys[:2], module(inputs())[:2])
+    assert not ys[2].any()
+
+
+def test_sizes_in_a_list_under_jit():
+    cell = jrnn.StackedCell([jrnn.SRUCell(), jrnn.LSTMCell()])
+    module = wrapped.RNN(wrapped.RNNCell(cell, F, [4, 6], rngs=nnx.Rngs(0)))
+    ys = nnx.jit(lambda module, x: module(x))(module, inputs())
+    assert_close(ys, module(inputs()), 1e-6)

@@ -118,6 +118,11 @@ class RNNCell(CellModule):
     param_dtype: DTypeLike | None = None
     carry_init: Initializer | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.features, list):  # which has no hash
+            object.__setattr__(self, "features", tuple(self.features))
+        super().__post_init__()
+
     @property
     def plain(self) -> Any:
         """The cell."""

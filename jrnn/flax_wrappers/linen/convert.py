@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.recurrent import RNNCellBase
 
 import jrnn
 from jrnn import activations
@@ -47,7 +48,8 @@ def to_flax(module: nn.Module, params: Params) -> tuple[nn.Module, dict[str, Any
     Args:
         module: A ``SimpleCell``, a ``GRUCell`` that resets after the product, an ``LSTMCell``
             without peepholes, projection and clip, or a ``ConvLSTMCell`` with tanh, sigmoid and
-            padding "SAME"; an ``RNNCell`` of such; or an ``RNN`` or ``Bidirectional`` over such.
+            padding "SAME"; an ``RNNCell`` of such; a cell of Flax; or an ``RNN`` or
+            ``Bidirectional`` over such.
         params: Its parameters: ``variables["params"]``.
 
     Raises:
@@ -95,6 +97,8 @@ def _reader(who: str, module: Any) -> Callable:
 
 
 def _writer(who: str, module: Any) -> Callable:
+    if isinstance(module, RNNCellBase) and not isinstance(module, CellModule):
+        return lambda module, params: (module, dict(params))
     cell = module.plain if isinstance(module, CellModule) else module
     if type(cell) not in _WRITERS:
         raise _unknown(who, cell, (*_WRITERS, RNN, Bidirectional))
@@ -104,7 +108,10 @@ def _writer(who: str, module: Any) -> Callable:
 
 def _unknown(who: str, module: Any, known: Any) -> ValueError:
     names = ", ".join(kind.__name__ for kind in known)
-    return ValueError(f"{who}: got a {type(module).__name__}, but one of these is needed: {names}")
+    return ValueError(
+        f"{who}: got a {type(module).__name__}, but one of these is needed: {names}; RNN runs "
+        "other cells of Flax as they are"
+    )
 
 
 def _read_simple(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:

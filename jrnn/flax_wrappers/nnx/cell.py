@@ -56,7 +56,9 @@ class RNNCell(nnx.RNNCellBase):
         check_dtypes(f"jrnn.flax_wrappers.nnx.{type(self).__name__}", dtype, param_dtype)
         self.cell = cell
         self.in_features = in_features
-        self.hidden_features = hidden_features
+        # A list would be no part of what nnx.jit can look up.
+        given = hidden_features
+        self.hidden_features = tuple(given) if isinstance(given, list) else given
         self.dtype = dtype
         self.param_dtype = param_dtype
         self.carry_init = carry_init

@@ -33,10 +33,11 @@ def from_flax(module: Any) -> Any:
             merge_fn=module.merge_fn,
             time_major=module.time_major,
             return_carry=module.return_carry,
+            rngs=_stream(module),
         )
     if isinstance(module, nnx.RNN):
         options: Any = _options(module)
-        return RNN(from_flax(module.cell), **options)
+        return RNN(from_flax(module.cell), rngs=_stream(module), **options)
     read = _READERS.get(type(module))
     if read is None:
         raise _unknown("from_flax", module, (*_READERS, nnx.RNN, nnx.Bidirectional))
@@ -48,6 +49,7 @@ def from_flax(module: Any) -> Any:
         params=params,
         dtype=module.dtype,
         param_dtype=module.param_dtype,
+        carry_init=getattr(module, "carry_init", None),
     )
 
 
@@ -56,7 +58,8 @@ def to_flax(module: Any) -> Any:
 
     Args:
         module: A cell module of a SimpleRNN, a GRU that resets after the product, or an LSTM
-            without peepholes, projection and clips; or an ``RNN`` or ``Bidirectional`` over such.
+            without peepholes, projection and clips; a cell of Flax; or an ``RNN`` or
+            ``Bidirectional`` over such.
 
     Returns:
         ``flax.nnx.SimpleCell``, ``GRUCell``, ``OptimizedLSTMCell``, ``RNN`` or ``Bidirectional``.
@@ -76,7 +79,12 @@ def to_flax(module: Any) -> Any:
             **merge,
         )
     if isinstance(module, RNN):
-        return nnx.RNN(to_flax(module.cell), **_options(module))
+        made = nnx.RNN(to_flax(module.cell), **_options(module))
+        if module.carry_rngs is not None:
+            made.rngs = nnx.clone(module.carry_rngs)
+        return made
+    if isinstance(module, nnx.RNNCellBase) and not isinstance(module, RNNCell):
+        return module
     write = _WRITERS.get(type(module.cell)) if isinstance(module, RNNCell) else None
     if write is None:
         raise _unknown("to_flax", getattr(module, "cell", module), _WRITERS)
@@ -89,11 +97,19 @@ def _options(module: Any) -> dict[str, Any]:
     return {name: getattr(module, name) for name in names}
 
 
+def _stream(module: Any) -> Any:
+    """Returns what a layer of Flax draws first carries from, where that says anything."""
+    names = ("forward_rnn", "backward_rnn")
+    runs = [getattr(module, name) for name in names if hasattr(module, name)] or [module]
+    is_drawn = any(getattr(run.cell, "carry_init", None) is not None for run in runs)
+    return False if module.rngs is None or not is_drawn else nnx.clone(module.rngs)
+
+
 def _unknown(who: str, module: Any, known: Any) -> ValueError:
     names = ", ".join(kind.__name__ for kind in known)
     return ValueError(
         f"jrnn.flax_wrappers.nnx.{who}: got a {type(module).__name__}, but one of these is "
-        f"needed: {names}"
+        f"needed: {names}; RNN runs other cells of Flax as they are"
     )
 
 
@@ -191,6 +207,7 @@ def _common(module: RNNCell, params: Any) -> dict[str, Any]:
         "hidden_features": params.recurrent_kernel.shape[0],
         "dtype": module.dtype,
         "param_dtype": params.kernel.dtype,
+        "carry_init": module.carry_init,
         "rngs": nnx.Rngs(0),
     }
 
