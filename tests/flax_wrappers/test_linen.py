@@ -238,6 +238,34 @@ def test_conversion_from_flax_and_back(name):
     assert_close(back.apply({"params": params_back}, inputs()), expected, 1e-6)
 
 
+@every_cell
+def test_axis_names_are_kept_in_conversion(name):
+    def boxed(names):
+        return nn.with_partitioning(nn.initializers.normal(), names)
+
+    cell = getattr(nn, name)(
+        U,
+        kernel_init=boxed((None, "model")),
+        recurrent_kernel_init=boxed(("data", "model")),
+        bias_init=boxed(("model",)),
+    )
+    theirs = nn.RNN(cell)
+    params = theirs.init(KEY, inputs())["params"]
+    ours, own = wrapped.from_flax(theirs, params)
+    bias = (None, "model") if name == "GRUCell" else ("model",)
+    assert {field: box.names for field, box in own["cell"].items()} == {
+        "kernel": (None, "model"),
+        "recurrent_kernel": ("data", "model"),
+        "bias": bias,
+    }
+    expected = theirs.apply({"params": params}, inputs())
+    assert_close(ours.apply({"params": own}, inputs()), expected, 1e-6)
+    back, again = wrapped.to_flax(ours, own)
+    assert jax.tree.structure(again) == jax.tree.structure(dict(params))
+    assert_equal(again, params)
+    assert_close(back.apply({"params": again}, inputs()), expected, 1e-6)
+
+
 def test_conversion_of_both_directions_and_recurrent_biases():
     module = wrapped.Bidirectional(
         wrapped.RNN(wrapped.GRUCell(U, gate_fn="hard_sigmoid")),

@@ -340,3 +340,31 @@ def test_sizes_in_a_list_under_jit():
     module = wrapped.RNN(wrapped.RNNCell(cell, F, [4, 6], rngs=nnx.Rngs(0)))
     ys = nnx.jit(lambda module, x: module(x))(module, inputs())
     assert_close(ys, module(inputs()), 1e-6)
+
+
+@every_cell
+def test_axis_names_are_kept_in_conversion(name):
+    def names(module):
+        found = [variable.get_metadata().get("out_sharding") for _, variable in flat(module)]
+        return sorted(set(found), key=str)
+
+    def flat(module):
+        return nnx.to_flat_state(nnx.state(module, nnx.Param))
+
+    given = {
+        "kernel_metadata": {"out_sharding": (None, "model")},
+        "recurrent_kernel_metadata": {"out_sharding": ("data", "model")},
+        "bias_metadata": {"out_sharding": ("model",)},
+    }
+    with nnx.use_eager_sharding(False):
+        theirs = CELLS[name](F, U, rngs=nnx.Rngs(0), **given)
+        ours = wrapped.from_flax(theirs)
+        back = wrapped.to_flax(ours)
+    kinds = {path[-1]: variable.get_metadata()["out_sharding"] for path, variable in flat(ours)}
+    bias = (None, "model") if name == "gru" else ("model",)
+    assert kinds == {
+        "kernel": (None, "model"),
+        "recurrent_kernel": ("data", "model"),
+        "bias": bias,
+    }
+    assert names(back) == names(theirs)

@@ -12,6 +12,7 @@ import jrnn
 from jrnn import activations
 from jrnn.flax_wrappers.carry import check_flax_has
 from jrnn.flax_wrappers.linen import cells
+from jrnn.flax_wrappers.linen.axis_names import with_axis_names
 from jrnn.flax_wrappers.linen.cell import CellModule
 from jrnn.flax_wrappers.linen.rnn import RNN, Bidirectional
 
@@ -76,11 +77,12 @@ def _converted(who: str, of_cell: Callable, given: Any, wanted: Any) -> Callable
         if isinstance(module, given[0]):
             cell, own = convert(module.cell, params["cell"])
             return wanted[0](cell, **{name: getattr(module, name) for name in _LOOP}), {"cell": own}
-        return of_cell(who, module)(module, params)
+        made, own = of_cell(who, module)(module, nn.meta.unbox(params))
+        return made, with_axis_names(own, params)
 
     def checked(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
         try:
-            return convert(module, nn.meta.unbox(params))
+            return convert(module, params)
         except KeyError as error:
             raise ValueError(
                 f"{who}: the parameters of the {type(module).__name__} lack {error}; give "

@@ -50,6 +50,7 @@ def from_flax(module: Any) -> Any:
         dtype=module.dtype,
         param_dtype=module.param_dtype,
         carry_init=getattr(module, "carry_init", None),
+        metadata=_axis_names(module, params),
     )
 
 
@@ -90,6 +91,25 @@ def to_flax(module: Any) -> Any:
         raise _unknown("to_flax", getattr(module, "cell", module), _WRITERS)
     check_flax_has(_WHO, module.cell)
     return write(module, module.weights())
+
+
+def _axis_names(module: Any, params: Any) -> dict[str, Any]:
+    """Returns the metadata of packed parameters: the axis names of the first gate's."""
+    of_input, of_state = (
+        getattr(module, name) if hasattr(module, name) else getattr(module, other)
+        for name, other in (("dense_i", "ii"), ("dense_h", "hi"))
+    )
+    bias = of_state.bias if of_input.bias is None else of_input.bias
+    sources = {"kernel": of_input.kernel, "recurrent_kernel": of_state.kernel, "bias": bias}
+    return {name: _named(source, getattr(params, name).ndim) for name, source in sources.items()}
+
+
+def _named(variable: nnx.Variable, axes: int) -> dict[str, Any]:
+    """Returns the metadata with a variable's axis names, if it has any, for its last axes."""
+    names = variable.get_metadata().get("out_sharding")
+    if names is None:
+        return {}
+    return {"out_sharding": ((None,) * axes + tuple(names))[-axes:]}
 
 
 def _options(module: Any) -> dict[str, Any]:
@@ -202,7 +222,10 @@ def _both(module: RNNCell) -> dict[str, Any]:
 
 
 def _common(module: RNNCell, params: Any) -> dict[str, Any]:
-    return {
+    axes = {"kernel": 2, "recurrent_kernel": 2} | ({} if params.bias is None else {"bias": 1})
+    variables: Any = module.params
+    named = {f"{name}_metadata": _named(getattr(variables, name), n) for name, n in axes.items()}
+    return named | {
         "in_features": params.kernel.shape[0],
         "hidden_features": params.recurrent_kernel.shape[0],
         "dtype": module.dtype,
