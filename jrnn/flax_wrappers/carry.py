@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from jrnn import activations
 from jrnn.activations import Activation
 from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUState
@@ -82,25 +81,6 @@ def _check_arrays(cell: Cell, entries: Any) -> None:
         )
 
 
-def check_cell_module(flax: str, module: Any) -> None:
-    """Raises ``ValueError`` if a module of ``flax`` ("nnx" or "linen") is no cell."""
-    if not all(hasattr(module, name) for name in ("initialize_carry", "num_feature_axes")):
-        raise ValueError(
-            f"jrnn.flax_wrappers.{flax}.RNN: cell is a {type(module).__name__}, but a cell module "
-            f"is needed: of jrnn.flax_wrappers.{flax}, or with the methods of "
-            f"flax.{flax}.RNNCellBase; a cell of jrnn goes into RNNCell"
-        )
-
-
-def check_dtypes(who: str, dtype: DTypeLike | None, param_dtype: DTypeLike | None) -> None:
-    """Raises ``ValueError`` if one is none of floating-point numbers."""
-    for name, given in (("dtype", dtype), ("param_dtype", param_dtype)):
-        if given is not None and not jnp.issubdtype(given, jnp.floating):
-            raise ValueError(
-                f"{who}: {name} is {jnp.dtype(given)}, but a floating-point dtype is needed"
-            )
-
-
 def cast(x: ArrayLike, dtype: DTypeLike | None) -> jax.Array:
     """Returns an array in a dtype, or as it is."""
     return jnp.asarray(x) if dtype is None else jnp.asarray(x).astype(dtype)
@@ -112,28 +92,21 @@ def plain_function(function: Activation | str) -> Activation | str:
     return function if isinstance(function, str) else named.get(function, function)
 
 
-def check_flax_has(who: str, cell: Cell) -> None:
-    """Raises ``ValueError`` if Flax has no cell that computes what this one does."""
-    if isinstance(cell, GRUCell) and not cell.reset_after:
-        raise ValueError(f"{who}: Flax's GRU resets after the product, but this one before it")
-    if isinstance(cell, LSTMCell) and (
-        cell.peephole or cell.projection or cell.cell_clip or cell.output_activation
-    ):
+def windows(kernel_size: Any, strides: Any, padding: Any) -> dict[str, Any]:
+    """Returns jrnn's options for the windows of a ConvLSTM in Flax's words."""
+    if not isinstance(kernel_size, tuple | list) or not isinstance(padding, str):
         raise ValueError(
-            f"{who}: Flax's LSTM has no peepholes, projection, clip and output activation, but "
-            f"this one is {cell}"
+            f"jrnn.flax_wrappers: ConvLSTMCell has kernel_size={kernel_size!r} and "
+            f'padding={padding!r}, but a size for each axis of an image and "SAME" or "VALID" are '
+            "needed"
         )
-    if isinstance(cell, ConvLSTMCell):
-        same = (cell.padding, cell.same_rule) == ("same", "tensorflow")
-        plain = {*cell.sizes("strides"), *cell.sizes("dilation")} == {1}
-        functions = (activations.get(cell.activation), activations.get(cell.recurrent_activation))
-        standard = functions == (activations.tanh, activations.sigmoid)
-        pixel = set(cell.sizes("kernel_size")) == {1}
-        if not (standard and plain and (same or pixel) and cell.channel_axis == -1):
-            raise ValueError(
-                f"{who}: Flax's ConvLSTM has tanh, sigmoid, channels last, and a state that only "
-                f"padding='same', strides and dilation of 1 fit, but this one is {cell}"
-            )
+    strides = 1 if strides is None else strides
+    return {
+        "rank": len(kernel_size),
+        "kernel_size": tuple(kernel_size),
+        "strides": tuple(strides) if isinstance(strides, list) else strides,
+        "padding": padding.lower(),
+    }
 
 
 def in_order_computed(ys: jax.Array, seq_lengths: ArrayLike | None, axis: int) -> jax.Array:

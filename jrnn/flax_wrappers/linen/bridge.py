@@ -61,7 +61,12 @@ def to_nnx(
     """
     if isinstance(module, KerasModel):
         return nnx.KerasModel(module.model, to_params(variables), rngs=rngs)
-    return _to_nnx(module, _entry(variables, "params"), rngs, {})
+    if "params" not in variables:
+        raise ValueError(
+            f"jrnn.flax_wrappers.linen.to_nnx: the variables are {sorted(variables)}, but there is "
+            "no 'params'; give what module.init returns"
+        )
+    return _to_nnx(module, variables["params"], rngs, {})
 
 
 def _to_linen(model: Any, done: dict[int, nn.Module]) -> tuple[nn.Module, dict[str, Any]]:
@@ -105,12 +110,12 @@ def _to_linen(model: Any, done: dict[int, nn.Module]) -> tuple[nn.Module, dict[s
 
 
 def _to_nnx(module: Any, params: Any, rngs: flax_nnx.Rngs | None, done: dict[int, Any]) -> Any:
-    """Returns the NNX module; what is shared and already done has no parameters any more."""
+    """Returns the NNX module; what is shared has its parameters where it stands first."""
     if id(module) in done:
         return done[id(module)]
 
     def child(name: str, own: Any) -> Any:
-        return _to_nnx(own, None if id(own) in done else _entry(params, name), rngs, done)
+        return _to_nnx(own, params.get(name, {}), rngs, done)
 
     if isinstance(module, CellModule):
         made: Any = _cell(module, params)
@@ -190,16 +195,6 @@ def _is_variable(leaf: Any) -> bool:
 
 def _is_box(leaf: Any) -> bool:
     return isinstance(leaf, nn.meta.AxisMetadata)
-
-
-def _entry(variables: Any, name: str) -> Any:
-    if not isinstance(variables, Mapping) or name not in variables:
-        got = sorted(variables) if isinstance(variables, Mapping) else type(variables).__name__
-        raise ValueError(
-            f"jrnn.flax_wrappers.linen.to_nnx: the variables have no {name!r}, but {got}; give "
-            "what module.init returns"
-        )
-    return variables[name]
 
 
 def _unknown(who: str, module: Any) -> ValueError:

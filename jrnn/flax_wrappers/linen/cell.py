@@ -10,7 +10,8 @@ from flax import linen as nn
 from flax.linen.recurrent import RNNCellBase
 from jax.typing import ArrayLike, DTypeLike
 
-from jrnn.flax_wrappers.carry import carry_of, cast, check_dtypes, state_of
+from jrnn.flax_wrappers.carry import carry_of, cast, state_of
+from jrnn.flax_wrappers.checks import check_dtypes
 
 Initializer = Any  # a function (key, shape, dtype) -> array, or a name
 

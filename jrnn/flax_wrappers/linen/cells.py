@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 import jrnn
-from jrnn.flax_wrappers.carry import plain_function
+from jrnn.flax_wrappers.carry import plain_function, windows
 from jrnn.flax_wrappers.linen.cell import CellModule, Initializer
 
 
@@ -155,14 +155,9 @@ class ConvLSTMCell(CellModule):
     @property
     def plain(self) -> jrnn.ConvLSTMCell:
         """The cell of jrnn."""
-        strides: Any = self.strides or 1
-        padding: Any = self.padding.lower()
         activation, gate = _functions(self)
         return jrnn.ConvLSTMCell(
-            rank=len(self.kernel_size),
-            kernel_size=tuple(self.kernel_size),
-            strides=strides if isinstance(strides, int) else tuple(strides),
-            padding=padding,
+            **windows(self.kernel_size, self.strides, self.padding),
             activation=activation,
             recurrent_activation=gate,
             unit_forget_bias=self.unit_forget_bias,

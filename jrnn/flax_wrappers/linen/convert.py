@@ -3,21 +3,22 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.recurrent import RNNCellBase
 
 import jrnn
 from jrnn import activations
-from jrnn.flax_wrappers.carry import check_flax_has
+from jrnn.flax_wrappers.checks import check_flax_has
 from jrnn.flax_wrappers.linen import cells
 from jrnn.flax_wrappers.linen.axis_names import with_axis_names
 from jrnn.flax_wrappers.linen.cell import CellModule
+from jrnn.flax_wrappers.linen.gates import added_to_forget, in_order, of_each, packed
 from jrnn.flax_wrappers.linen.rnn import RNN, Bidirectional
 
 Params = Mapping[str, Any]
 
+_WAYS = ("forward_rnn", "backward_rnn")
 _LOOP = ("time_major", "return_carry", "reverse", "keep_order", "unroll")
 _WORDS = ("features", "activation_fn", "gate_fn", "dtype", "param_dtype", "carry_init")
 
@@ -65,24 +66,37 @@ def _converted(who: str, of_cell: Callable, given: Any, wanted: Any) -> Callable
     """Returns the function of module and parameters that turns the given kinds into others."""
     who = f"jrnn.flax_wrappers.linen.{who}"
 
-    def convert(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
+    def convert(module: Any, params: Params, done: dict) -> tuple[nn.Module, dict[str, Any]]:
+        """What is shared has its parameters where it stands first, as Linen does."""
+        if id(module) in done:
+            return done[id(module)], {}
+        children = {}
+
+        def child(name: str) -> nn.Module:
+            made, own = convert(getattr(module, name), params.get(name, {}), done)
+            if own:
+                children[name] = own
+            return made
+
         if isinstance(module, given[1]):
-            names = ("forward_rnn", "backward_rnn")
-            both = {name: convert(getattr(module, name), params[name]) for name in names}
-            options: dict[str, Any] = {name: both[name][0] for name in names}
+            options: dict[str, Any] = {
+                name: child(name) for name in ("forward_rnn", "backward_rnn")
+            }
             options |= {name: getattr(module, name) for name in _LOOP[:2]}
             if module.merge_fn is not None:
                 options["merge_fn"] = module.merge_fn
-            return wanted[1](**options), {name: both[name][1] for name in names}
-        if isinstance(module, given[0]):
-            cell, own = convert(module.cell, params["cell"])
-            return wanted[0](cell, **{name: getattr(module, name) for name in _LOOP}), {"cell": own}
-        made, own = of_cell(who, module)(module, nn.meta.unbox(params))
-        return made, with_axis_names(own, params)
+            made = wanted[1](**options)
+        elif isinstance(module, given[0]):
+            made = wanted[0](child("cell"), **{name: getattr(module, name) for name in _LOOP})
+        else:
+            made, own = of_cell(who, module)(module, nn.meta.unbox(params))
+            children = with_axis_names(own, params)
+        done[id(module)] = made
+        return made, children
 
     def checked(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
         try:
-            return convert(module, params)
+            return convert(module, params, {})
         except KeyError as error:
             raise ValueError(
                 f"{who}: the parameters of the {type(module).__name__} lack {error}; give "
@@ -134,18 +148,18 @@ def _read_gru(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     inner = params["hn"]["bias"]
     row = jnp.concatenate([jnp.zeros(2 * len(inner), inner.dtype), inner])
     own = {
-        "kernel": _packed(params, "i", "zrn", "kernel"),
-        "recurrent_kernel": _packed(params, "h", "zrn", "kernel"),
-        "bias": jnp.stack([_packed(params, "i", "zrn", "bias"), row]),
+        "kernel": packed(params, "i", "zrn", "kernel"),
+        "recurrent_kernel": packed(params, "h", "zrn", "kernel"),
+        "bias": jnp.stack([packed(params, "i", "zrn", "bias"), row]),
     }
     return cells.GRUCell(**_words(module)), own
 
 
 def _read_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     own = {
-        "kernel": _packed(params, "i", "ifgo", "kernel"),
-        "recurrent_kernel": _packed(params, "h", "ifgo", "kernel"),
-        "bias": _packed(params, "h", "ifgo", "bias"),
+        "kernel": packed(params, "i", "ifgo", "kernel"),
+        "recurrent_kernel": packed(params, "h", "ifgo", "kernel"),
+        "bias": packed(params, "h", "ifgo", "bias"),
     }
     return cells.LSTMCell(**_words(module)), own
 
@@ -161,14 +175,14 @@ _READERS = {
 def _read_conv_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     _check_images(module)
     of_input, of_state = params["ih"], params["hh"]
-    kernel = _blocks(of_input["kernel"], "igfo", "ifgo")
+    kernel = in_order(of_input["kernel"], "igfo", "ifgo")
     bias = jnp.zeros(kernel.shape[-1], kernel.dtype)
     if module.use_bias:
         bias = of_input["bias"] + of_state["bias"]
     own = {
         "kernel": kernel,
-        "recurrent_kernel": _blocks(of_state["kernel"], "igfo", "ifgo"),
-        "bias": _forget(_blocks(bias, "igfo", "ifgo"), 1),
+        "recurrent_kernel": in_order(of_state["kernel"], "igfo", "ifgo"),
+        "bias": added_to_forget(in_order(bias, "igfo", "ifgo"), 1),
     }
     return cells.ConvLSTMCell(kernel_size=module.kernel_size, **_words(module)), own
 
@@ -212,8 +226,8 @@ def _write_gru(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     kernel = params["kernel"]
     outer, inner = params.get("bias", jnp.zeros((2, kernel.shape[-1]), kernel.dtype))
     split = 2 * kernel.shape[-1] // 3
-    of_input = _gates("i", "zrn", kernel, outer.at[:split].add(inner[:split]))
-    of_state = _gates("h", "zrn", params["recurrent_kernel"])
+    of_input = of_each("i", "zrn", kernel, outer.at[:split].add(inner[:split]))
+    of_state = of_each("h", "zrn", params["recurrent_kernel"])
     of_state["hn"]["bias"] = inner[split:]
     return nn.GRUCell(**_flax_words(module)), of_input | of_state
 
@@ -221,7 +235,7 @@ def _write_gru(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
 def _write_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     kernel = params["kernel"]
     bias = params.get("bias", jnp.zeros(kernel.shape[-1], kernel.dtype))
-    own = _gates("i", "ifgo", kernel) | _gates("h", "ifgo", params["recurrent_kernel"], bias)
+    own = of_each("i", "ifgo", kernel) | of_each("h", "ifgo", params["recurrent_kernel"], bias)
     return nn.OptimizedLSTMCell(**_flax_words(module)), own
 
 
@@ -230,10 +244,10 @@ def _write_conv_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, 
     bias = params.get("bias", jnp.zeros(kernel.shape[-1], kernel.dtype))
     own = {
         "ih": {
-            "kernel": _blocks(kernel, "ifgo", "igfo"),
-            "bias": _blocks(_forget(bias, -1), "ifgo", "igfo"),
+            "kernel": in_order(kernel, "ifgo", "igfo"),
+            "bias": in_order(added_to_forget(bias, -1), "ifgo", "igfo"),
         },
-        "hh": {"kernel": _blocks(recurrent, "ifgo", "igfo"), "bias": jnp.zeros_like(bias)},
+        "hh": {"kernel": in_order(recurrent, "ifgo", "igfo"), "bias": jnp.zeros_like(bias)},
     }
     words = {name: value for name, value in _flax_words(module).items() if not name.endswith("_fn")}
     return nn.ConvLSTMCell(kernel_size=module.plain.sizes("kernel_size"), **words), own
@@ -265,31 +279,3 @@ def _flax_words(module: CellModule) -> dict[str, Any]:
     if hasattr(plain, "recurrent_activation"):
         words["gate_fn"] = get(plain.recurrent_activation)
     return words
-
-
-def _packed(params: Params, side: str, gates: str, field: str) -> jax.Array:
-    return jnp.concatenate([params[side + gate][field] for gate in gates], axis=-1)
-
-
-def _gates(side: str, gates: str, kernel: jax.Array, bias: jax.Array | None = None) -> dict:
-    """Returns a kernel, and a bias if there is one, for each gate."""
-    found = {
-        side + gate: {"kernel": block}
-        for gate, block in zip(gates, jnp.split(kernel, len(gates), axis=-1), strict=True)
-    }
-    if bias is not None:
-        for gate, block in zip(gates, jnp.split(bias, len(gates)), strict=True):
-            found[side + gate]["bias"] = block
-    return found
-
-
-def _blocks(array: jax.Array, given: str, wanted: str) -> jax.Array:
-    """Returns the gates, which stand in one order, in another."""
-    blocks = dict(zip(given, jnp.split(array, len(given), axis=-1), strict=True))
-    return jnp.concatenate([blocks[gate] for gate in wanted], axis=-1)
-
-
-def _forget(bias: jax.Array, by: int) -> jax.Array:
-    """Returns a bias in jrnn's order with something added to the forget gate's."""
-    units = bias.shape[-1] // 4
-    return bias.at[units : 2 * units].add(by)

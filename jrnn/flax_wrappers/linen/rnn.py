@@ -10,7 +10,8 @@ from jax.typing import ArrayLike
 
 import jrnn
 from jrnn.cells.dropout import draws
-from jrnn.flax_wrappers.carry import carry_of, cast, check_cell_module, in_order_computed, state_of
+from jrnn.flax_wrappers.carry import carry_of, cast, in_order_computed, state_of
+from jrnn.flax_wrappers.checks import check_both, check_cell_module, check_stack
 from jrnn.flax_wrappers.linen.cell import CellModule
 from jrnn.flax_wrappers.linen.foreign import as_cell
 
@@ -139,6 +140,7 @@ class Bidirectional(nn.Module):
     ) -> Any:
         """Returns the merged outputs, or ``(carries, outputs)``; arguments as for ``RNN``."""
         carries = (None, None) if initial_carry is None else initial_carry
+        check_both(carries)
         keys = (None, None) if init_key is None else jax.random.split(init_key)
         options: Any = {
             "seq_lengths": seq_lengths,
@@ -192,8 +194,7 @@ class StackedRNN(nn.Module):
             ValueError: If there is no layer, there is not one initial carry for each, or as in
                 ``RNN``.
         """
-        if not self.layers:
-            raise ValueError("jrnn.flax_wrappers: layers is empty, but at least one is needed")
+        check_stack(self.layers, self.dropout)
         carries = [None] * len(self.layers) if initial_carry is None else list(initial_carry)
         if len(carries) != len(self.layers):
             raise ValueError(

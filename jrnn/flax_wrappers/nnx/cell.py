@@ -10,7 +10,8 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 import jrnn
-from jrnn.flax_wrappers.carry import carry_of, cast, check_dtypes, state_of
+from jrnn.flax_wrappers.carry import carry_of, cast, state_of
+from jrnn.flax_wrappers.checks import check_dtypes
 
 Initializer = Callable[..., jax.Array]
 Metadata = Mapping[str, Any]

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 import jrnn
 from jrnn.activations import Activation
-from jrnn.flax_wrappers.carry import plain_function
+from jrnn.flax_wrappers.carry import plain_function, windows
 from jrnn.flax_wrappers.nnx.cell import Initializer, Metadata, RNNCell
 
 
@@ -200,10 +200,7 @@ class ConvLSTMCell(RNNCell):
         **shared: Unpack[Shared],
     ):
         choices = {
-            "rank": len(kernel_size),
-            "kernel_size": tuple(kernel_size),
-            "strides": strides if isinstance(strides, int) else tuple(strides),
-            "padding": padding.lower(),
+            **windows(kernel_size, strides, padding),
             "activation": plain_function(activation_fn),
             "recurrent_activation": plain_function(gate_fn),
             "unit_forget_bias": unit_forget_bias,

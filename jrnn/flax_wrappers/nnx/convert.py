@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 import jrnn
-from jrnn.flax_wrappers.carry import check_flax_has, plain_function
+from jrnn.flax_wrappers.carry import plain_function
+from jrnn.flax_wrappers.checks import check_flax_has
 from jrnn.flax_wrappers.nnx.cell import RNNCell
 from jrnn.flax_wrappers.nnx.rnn import RNN, Bidirectional
 
@@ -26,10 +27,21 @@ def from_flax(module: Any) -> Any:
     Raises:
         ValueError: If it is something else, or a ``SimpleCell`` with ``residual``.
     """
+    return _once(module, _ours, {})
+
+
+def _once(module: Any, convert: Callable[[Any, Callable], Any], done: dict[int, Any]) -> Any:
+    """Returns a module converted; what stands in two places is converted once."""
+    if id(module) not in done:
+        done[id(module)] = convert(module, lambda child: _once(child, convert, done))
+    return done[id(module)]
+
+
+def _ours(module: Any, convert: Callable[[Any], Any]) -> Any:
     if isinstance(module, nnx.Bidirectional):
         return Bidirectional(
-            from_flax(module.forward_rnn),
-            from_flax(module.backward_rnn),
+            convert(module.forward_rnn),
+            convert(module.backward_rnn),
             merge_fn=module.merge_fn,
             time_major=module.time_major,
             return_carry=module.return_carry,
@@ -37,7 +49,7 @@ def from_flax(module: Any) -> Any:
         )
     if isinstance(module, nnx.RNN):
         options: Any = _options(module)
-        return RNN(from_flax(module.cell), rngs=_stream(module), **options)
+        return RNN(convert(module.cell), rngs=_stream(module), **options)
     read = _READERS.get(type(module))
     if read is None:
         raise _unknown("from_flax", module, (*_READERS, nnx.RNN, nnx.Bidirectional))
@@ -70,17 +82,21 @@ def to_flax(module: Any) -> Any:
         ValueError: If Flax has no such module; or if a GRU's candidate has a recurrent bias that is
             not zero, which Flax's has no place for. Traced values are not looked at.
     """
+    return _once(module, _theirs, {})
+
+
+def _theirs(module: Any, convert: Callable[[Any], Any]) -> Any:
     if isinstance(module, Bidirectional):
         merge: Any = {} if module.merge_fn is None else {"merge_fn": module.merge_fn}
         return nnx.Bidirectional(
-            to_flax(module.forward_rnn),
-            to_flax(module.backward_rnn),
+            convert(module.forward_rnn),
+            convert(module.backward_rnn),
             time_major=module.time_major,
             return_carry=module.return_carry,
             **merge,
         )
     if isinstance(module, RNN):
-        made = nnx.RNN(to_flax(module.cell), **_options(module))
+        made = nnx.RNN(convert(module.cell), **_options(module))
         if module.carry_rngs is not None:
             made.rngs = nnx.clone(module.carry_rngs)
         return made

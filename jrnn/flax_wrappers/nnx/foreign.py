@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 import jrnn
-from jrnn.flax_wrappers.carry import check_cell_module
+from jrnn.flax_wrappers.checks import check_cell_module
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 import jrnn
 from jrnn.cells.dropout import draws
 from jrnn.flax_wrappers.carry import carry_of, cast, in_order_computed, state_of
+from jrnn.flax_wrappers.checks import check_both, check_stack
 from jrnn.flax_wrappers.nnx.cell import RNNCell
 from jrnn.flax_wrappers.nnx.foreign import as_cell
 
@@ -183,6 +184,7 @@ class Bidirectional(nnx.Module):
     ) -> Any:
         """Returns the merged outputs, or ``(carries, outputs)``; arguments as for ``RNN``."""
         carries = (None, None) if initial_carry is None else initial_carry
+        check_both(carries)
         options: Any = {
             "seq_lengths": seq_lengths,
             "return_carry": True,
@@ -220,8 +222,7 @@ class StackedRNN(nnx.Module):
         return_carry: bool = False,
         rngs: nnx.Rngs | None = None,
     ):
-        if not layers:
-            raise ValueError("jrnn.flax_wrappers: layers is empty, but at least one is needed")
+        check_stack(layers, dropout)
         self.layers = nnx.List(layers)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.return_carry = return_carry
