@@ -29,7 +29,7 @@ def from_nnx(model: Any) -> tuple[nn.Module, dict[str, Any]]:
 
     Both hold the same arrays under the same names, those of jrnn, and compute the same. Names of
     axes become ``nn.Partitioned``, and what stands in two places is shared in Linen, too. Streams
-    of random numbers stay behind: Linen is given its own at each call.
+    of random numbers stay behind: Linen is given its own at each call, also for a ``carry_init``.
 
     Args:
         model: A cell, an ``RNN``, a layer by name, a ``Bidirectional``, a ``StackedRNN`` or a
@@ -53,11 +53,10 @@ def to_nnx(
         module: One of those ``from_nnx`` returns, or over cells by name.
         variables: As ``module.init`` returns them.
         rngs: Draws dropout, from the stream ``dropout``, for ``StackedRNN``, cells with dropout and
-            a ``KerasModel`` in training.
+            a ``KerasModel`` in training; and first carries, as for ``RNN``.
 
     Raises:
-        ValueError: If the module is or holds something else, variables are missing, or a cell has
-            a ``carry_init`` of its own, which NNX is given at the call.
+        ValueError: If the module is or holds something else, or variables are missing.
     """
     if isinstance(module, KerasModel):
         return nnx.KerasModel(module.model, to_params(variables), rngs=rngs)
@@ -85,7 +84,11 @@ def _to_linen(model: Any, done: dict[int, nn.Module]) -> tuple[nn.Module, dict[s
 
     if isinstance(model, nnx.RNNCell):
         module = RNNCell(
-            model.cell, _units(model), dtype=model.dtype, param_dtype=model.param_dtype
+            model.cell,
+            _units(model),
+            dtype=model.dtype,
+            param_dtype=model.param_dtype,
+            carry_init=model.carry_init,
         )
         children = _named(jax.tree.map(_boxed, model.params, is_leaf=_is_variable))
     elif isinstance(model, nnx.RNN):
@@ -121,7 +124,7 @@ def _to_nnx(module: Any, params: Any, rngs: flax_nnx.Rngs | None, done: dict[int
         made: Any = _cell(module, params)
     elif isinstance(module, RNN):
         options = {name: getattr(module, name) for name in _LOOP[:-1]}
-        made = nnx.RNN(child("cell", module.cell), rngs=rngs or False, **options)
+        made = nnx.RNN(child("cell", module.cell), rngs=True if rngs is None else rngs, **options)
         made.deterministic = module.deterministic
     elif isinstance(module, Bidirectional):
         both: Any = [child(way, getattr(module, way)) for way in _WAYS]
@@ -141,11 +144,8 @@ def _to_nnx(module: Any, params: Any, rngs: flax_nnx.Rngs | None, done: dict[int
 
 def _cell(module: CellModule, params: Any) -> nnx.RNNCell:
     init = module.carry_init
-    if init is not None and (isinstance(module, RNNCell) or init is not nn.initializers.zeros):
-        raise ValueError(
-            f"jrnn.flax_wrappers.linen.to_nnx: the {type(module).__name__} has a carry_init, but "
-            "a cell of NNX is given one in initialize_carry; clone the module with carry_init=None"
-        )
+    if init is nn.initializers.zeros and not isinstance(module, RNNCell):
+        init = None  # as the cell starts anyway
     tree = module.arrays(params)
     plain = nn.meta.unbox(tree)
     kernel = getattr(plain, "kernel", None)
@@ -157,6 +157,7 @@ def _cell(module: CellModule, params: Any) -> nnx.RNNCell:
         params=plain,
         dtype=module.dtype,
         param_dtype=module.param_dtype,
+        carry_init=init,
     )
     made.params = flax_nnx.data(jax.tree.map(_unboxed, tree, is_leaf=_is_box))
     return made
