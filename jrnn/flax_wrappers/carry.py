@@ -1,5 +1,6 @@
 """What Flax has in another form: the state, activations, outputs of a reversed sequence."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -62,6 +63,21 @@ def state_of(cell: Cell, carry: Any) -> Any:
     _check_length(cell, carry, 2)
     _check_arrays(cell, carry)
     return kind(hidden=carry[1], cell=carry[0])
+
+
+def carries_of_layers(layers: Sequence[Any], initial_carry: Sequence[Any] | None) -> list[Any]:
+    """Returns a carry, or None, for each layer of a stack.
+
+    Raises:
+        ValueError: If there is not one for each.
+    """
+    carries = [None] * len(layers) if initial_carry is None else list(initial_carry)
+    if len(carries) != len(layers):
+        raise ValueError(
+            f"jrnn.flax_wrappers: initial_carry has {len(carries)} entries, but there are "
+            f"{len(layers)} layers"
+        )
+    return carries
 
 
 def _check_length(cell: Cell, carry: Any, length: int) -> None:

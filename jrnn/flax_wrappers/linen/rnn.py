@@ -10,7 +10,13 @@ from jax.typing import ArrayLike
 
 import jrnn
 from jrnn.cells.dropout import draws
-from jrnn.flax_wrappers.carry import carry_of, cast, in_order_computed, state_of
+from jrnn.flax_wrappers.carry import (
+    carries_of_layers,
+    carry_of,
+    cast,
+    in_order_computed,
+    state_of,
+)
 from jrnn.flax_wrappers.checks import check_both, check_cell_module, check_stack
 from jrnn.flax_wrappers.linen.cell import CellModule
 from jrnn.flax_wrappers.linen.foreign import as_cell
@@ -195,12 +201,7 @@ class StackedRNN(nn.Module):
                 ``RNN``.
         """
         check_stack(self.layers, self.dropout)
-        carries = [None] * len(self.layers) if initial_carry is None else list(initial_carry)
-        if len(carries) != len(self.layers):
-            raise ValueError(
-                f"jrnn.flax_wrappers: initial_carry has {len(carries)} entries, but there are "
-                f"{len(self.layers)} layers"
-            )
+        carries = carries_of_layers(self.layers, initial_carry)
         off = self.deterministic if deterministic is None else deterministic
         finals, ys = [], jnp.asarray(inputs)
         for number, (layer, carry) in enumerate(zip(self.layers, carries, strict=True)):
