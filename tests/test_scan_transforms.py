@@ -1,9 +1,6 @@
 """The loop under JAX's transformations, and what it costs: traces, memory."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +10,7 @@ import pytest
 import jrnn
 from jrnn import GRUCell, rnn
 from tests.cases import CELLS, B, T, U, assert_close, random_params, random_problem
+from tests.devices import run_on_devices
 
 pytestmark = pytest.mark.usefixtures("x64")
 some_cells = pytest.mark.parametrize(
@@ -177,13 +175,7 @@ print("done")
 
 def test_shard_map():
     """Value and gradient on four devices, from the default, a given and a broadcast state."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
-    path = os.pathsep.join(sys.path)
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED], env=environment, capture_output=True, text=True
-    )
-    assert done.stdout == "done\n", done.stderr
+    run_on_devices(4, SHARDED)
 
 
 @pytest.mark.parametrize(

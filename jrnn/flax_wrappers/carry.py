@@ -1,11 +1,11 @@
 """What Flax has in another form: the state, activations, outputs of a reversed sequence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jrnn.activations import Activation
 from jrnn.cells.base import Cell
@@ -58,9 +58,26 @@ def state_of(cell: Cell, carry: Any) -> Any:
     if kind is None or isinstance(carry, kind):
         return carry
     if len(kind._fields) == 1:
+        _check_arrays(cell, [carry])
         return kind(carry)
     _check_length(cell, carry, 2)
+    _check_arrays(cell, carry)
     return kind(hidden=carry[1], cell=carry[0])
+
+
+def carries_of_layers(layers: Sequence[Any], initial_carry: Sequence[Any] | None) -> list[Any]:
+    """Returns a carry, or None, for each layer of a stack.
+
+    Raises:
+        ValueError: If there is not one for each.
+    """
+    carries = [None] * len(layers) if initial_carry is None else list(initial_carry)
+    if len(carries) != len(layers):
+        raise ValueError(
+            f"jrnn.flax_wrappers: initial_carry has {len(carries)} entries, but there are "
+            f"{len(layers)} layers"
+        )
+    return carries
 
 
 def _check_length(cell: Cell, carry: Any, length: int) -> None:
@@ -72,18 +89,17 @@ def _check_length(cell: Cell, carry: Any, length: int) -> None:
         )
 
 
-def window(kernel_size: Sequence[int]) -> tuple[int, ...]:
-    """Returns the sizes of a window, whose number is that of an image's axes.
-
-    Raises:
-        ValueError: If there is one number, which does not say how many axes there are.
-    """
-    if not isinstance(kernel_size, Iterable):
+def _check_arrays(cell: Cell, entries: Any) -> None:
+    if not all(hasattr(entry, "shape") for entry in entries):
         raise ValueError(
-            f"jrnn.flax_wrappers: kernel_size is {kernel_size!r}, but a size for each axis of an "
-            f"image is needed; for images of two, ({kernel_size!r}, {kernel_size!r})"
+            f"jrnn.flax_wrappers: the carry of {type(cell).__name__} holds "
+            f"{', '.join(type(entry).__name__ for entry in entries)}, but arrays are needed"
         )
-    return tuple(kernel_size)
+
+
+def cast(x: ArrayLike, dtype: DTypeLike | None) -> jax.Array:
+    """Returns an array in a dtype, or as it is."""
+    return jnp.asarray(x) if dtype is None else jnp.asarray(x).astype(dtype)
 
 
 def plain_function(function: Activation | str) -> Activation | str:
@@ -92,12 +108,29 @@ def plain_function(function: Activation | str) -> Activation | str:
     return function if isinstance(function, str) else named.get(function, function)
 
 
+def windows(kernel_size: Any, strides: Any, padding: Any) -> dict[str, Any]:
+    """Returns jrnn's options for the windows of a ConvLSTM in Flax's words."""
+    if not isinstance(kernel_size, tuple | list) or not isinstance(padding, str):
+        raise ValueError(
+            f"jrnn.flax_wrappers: ConvLSTMCell has kernel_size={kernel_size!r} and "
+            f'padding={padding!r}, but a size for each axis of an image and "SAME" or "VALID" are '
+            "needed"
+        )
+    strides = 1 if strides is None else strides
+    return {
+        "rank": len(kernel_size),
+        "kernel_size": tuple(kernel_size),
+        "strides": tuple(strides) if isinstance(strides, list) else strides,
+        "padding": padding.lower(),
+    }
+
+
 def in_order_computed(ys: jax.Array, seq_lengths: ArrayLike | None, axis: int) -> jax.Array:
     """Returns each row's valid steps turned around; the padding stays at the end."""
     if seq_lengths is None:
         return jnp.flip(ys, axis)
     ys = jnp.moveaxis(ys, axis, 0)
-    lengths = jnp.asarray(seq_lengths).astype(int)
+    lengths = jnp.clip(jnp.asarray(seq_lengths).astype(int), 0, len(ys))
     steps = jnp.arange(len(ys)).reshape(-1, *[1] * lengths.ndim)
     sources = jnp.where(steps < lengths, lengths - 1 - steps, steps)
     sources = sources.reshape(sources.shape + (1,) * (ys.ndim - sources.ndim))

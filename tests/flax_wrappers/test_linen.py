@@ -146,6 +146,7 @@ def test_any_cell_with_dropout():
     params = variables["params"]["cell"]["cell"]
     still = module.apply(variables, inputs(), deterministic=True)
     assert_equal(still, jrnn.rnn(cell, params, inputs())[1])
+    assert hash(module) == hash(wrapped.RNN(wrapped.RNNCell(cell, (4, 6))))
     ys = [module.apply(variables, inputs(), rngs={"dropout": jax.random.key(k)}) for k in (1, 1, 2)]
     assert_equal(ys[0], ys[1])
     assert (ys[0] != ys[2]).any()
@@ -220,7 +221,9 @@ def test_gradient_vmap_and_table():
     stacked = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), variables)
     both = jax.vmap(module.apply, in_axes=(0, None))(stacked, inputs())
     assert_close(both[0], module.apply(variables, inputs()), 1e-6)
-    assert "recurrent_kernel" in module.tabulate(KEY, inputs())
+    table = module.tabulate(KEY, inputs(), console_kwargs={"width": 150, "force_terminal": False})
+    assert "GRUCell (weights)" in table
+    assert "recurrent_kernel: float32[4,12]" in table
 
 
 @every_cell
@@ -233,6 +236,34 @@ def test_conversion_from_flax_and_back(name):
     back, params_back = wrapped.to_flax(ours, params)
     assert_equal(params_back, variables["params"])
     assert_close(back.apply({"params": params_back}, inputs()), expected, 1e-6)
+
+
+@every_cell
+def test_axis_names_are_kept_in_conversion(name):
+    def boxed(names):
+        return nn.with_partitioning(nn.initializers.normal(), names)
+
+    cell = getattr(nn, name)(
+        U,
+        kernel_init=boxed((None, "model")),
+        recurrent_kernel_init=boxed(("data", "model")),
+        bias_init=boxed(("model",)),
+    )
+    theirs = nn.RNN(cell)
+    params = theirs.init(KEY, inputs())["params"]
+    ours, own = wrapped.from_flax(theirs, params)
+    bias = (None, "model") if name == "GRUCell" else ("model",)
+    assert {field: box.names for field, box in own["cell"].items()} == {
+        "kernel": (None, "model"),
+        "recurrent_kernel": ("data", "model"),
+        "bias": bias,
+    }
+    expected = theirs.apply({"params": params}, inputs())
+    assert_close(ours.apply({"params": own}, inputs()), expected, 1e-6)
+    back, again = wrapped.to_flax(ours, own)
+    assert jax.tree.structure(again) == jax.tree.structure(dict(params))
+    assert_equal(again, params)
+    assert_close(back.apply({"params": again}, inputs()), expected, 1e-6)
 
 
 def test_conversion_of_both_directions_and_recurrent_biases():
@@ -250,14 +281,57 @@ def test_conversion_of_both_directions_and_recurrent_biases():
     assert_close(again.apply({"params": back}, inputs()), expected, 1e-6)
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(
+    ("window", "padding"),
+    [((3,), "SAME"), ((2, 3), "same"), ((3, 3), 1), ((2, 3), [(0, 1), (1, 1)]), ((1, 1), "VALID")],
+    ids=str,
+)
+def test_conversion_of_a_conv_lstm(window, padding, use_bias):
+    films = inputs(shape=(B, T, 6, 5, F) if len(window) == 2 else (B, T, 6, F))
+    cell = nn.ConvLSTMCell(U, window, padding=padding, use_bias=use_bias)
+    theirs = nn.RNN(cell, return_carry=True, reverse=True)
+    variables = jax.tree.map(lambda a: a / 2, randomized(theirs.init(KEY, films)))
+    ours, params = wrapped.from_flax(theirs, variables["params"])
+    start = randomized(cell.initialize_carry(KEY, (B, *films.shape[2:])), 3)
+    expected = theirs.apply(variables, films, initial_carry=start)
+    assert_close(ours.apply({"params": params}, films, initial_carry=start), expected, 1e-6)
+    back, params_back = wrapped.to_flax(ours, params)
+    assert_close(back.apply({"params": params_back}, films, initial_carry=start), expected, 1e-6)
+    as_nnx = wrapped.to_nnx(ours, {"params": params})
+    again, params_again = wrapped.to_flax(*wrapped.from_nnx(as_nnx)[:1], params)
+    assert_equal(params_again, params_back)
+    assert_close(again.apply({"params": params_again}, films, initial_carry=start), expected, 1e-6)
+
+
+def test_a_conv_lstm_starts_as_flaxs():
+    films = inputs(shape=(B, T, 6, 5, F))
+    theirs, ours = nn.ConvLSTMCell(40, (3, 3)), wrapped.ConvLSTMCell(40, (3, 3))
+    own = nn.RNN(theirs).init(KEY, films)["params"]["cell"]
+    _, expected = wrapped.from_flax(theirs, own)
+    params = wrapped.RNN(ours).init(KEY, films)["params"]["cell"]
+    assert_equal(params["bias"], expected["bias"])
+    for name in ("kernel", "recurrent_kernel"):
+        np.testing.assert_allclose(params[name].std(), expected[name].std(), rtol=0.05)
+
+
 @pytest.mark.parametrize(
     ("convert", "module", "says"),
     [
         (wrapped.from_flax, nn.SimpleCell(U, residual=True), "residual=True"),
+        (wrapped.from_flax, nn.MGUCell(U), "got a MGUCell"),
         (wrapped.from_flax, nn.Dense(U), "got a Dense.*OptimizedLSTMCell"),
+        (wrapped.from_flax, nn.GRUCell(U), "GRUCell lack 'hn'; give variables"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3, 3), padding="VALID"), "padding='VALID'"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3, 3), padding="CIRCULAR"), "padding='CIRCULAR'"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3,), padding=[(2, 0)]), r"padding=\[\(2, 0\)\]"),
+        (wrapped.from_flax, nn.ConvLSTMCell(U, (3, 3), strides=(2, 1)), r"strides=\(2, 1\)"),
+        (wrapped.to_flax, wrapped.ConvLSTMCell(U, (3, 3), strides=2), "strides and dilation of 1"),
+        (wrapped.to_flax, wrapped.ConvLSTMCell(U, (3, 3), padding="valid"), "padding='same'"),
+        (wrapped.to_flax, wrapped.ConvLSTMCell(U, (3, 3), gate_fn="elu"), "has tanh, sigmoid"),
         (wrapped.to_flax, wrapped.LSTMCell(U, peephole=True), "no peepholes"),
         (wrapped.to_flax, wrapped.GRUCell(U, reset_after=False), "before it"),
-        (wrapped.to_flax, wrapped.SRUCell(U), "got a SRUCell"),
+        (wrapped.to_flax, wrapped.SRUCell(U), "got a SRUCell.*LSTMCell"),
     ],
 )
 def test_what_has_no_counterpart(convert, module, says):
@@ -277,11 +351,6 @@ def test_layers_by_name(name):
     assert_equal(
         module.apply(variables, inputs()), jrnn.rnn(cell, params, inputs(), reverse=True)[1]
     )
-
-
-def test_one_number_is_no_window():
-    with pytest.raises(ValueError, match=r"kernel_size is 3.*each axis.*\(3, 3\)"):
-        wrapped.ConvLSTM(U, 3).init(jax.random.key(0), jnp.ones((1, 2, 5, 5, 1)))
 
 
 def test_conv_lstm_by_name():

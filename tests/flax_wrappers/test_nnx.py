@@ -145,7 +145,7 @@ def test_what_jrnn_has_not(module, says):
     ("make", "says"),
     [
         (lambda rngs: wrapped.LSTMCell(F, U, peephole=True, rngs=rngs), "no peepholes"),
-        (lambda rngs: wrapped.GRUCell(F, U, reset_after=False, rngs=rngs), "resets before"),
+        (lambda rngs: wrapped.GRUCell(F, U, reset_after=False, rngs=rngs), "this one before"),
         (
             lambda rngs: wrapped.GRUCell(F, U, reset_after=False, use_bias=False, rngs=rngs),
             "this one before",
@@ -195,6 +195,14 @@ def test_dtypes():
     assert (carry.dtype, ys.dtype) == (jnp.bfloat16, jnp.bfloat16)
     half = wrapped.SimpleCell(F, U, param_dtype=jnp.float16, rngs=nnx.Rngs(0))
     assert {a.dtype for a in half.weights()} == {jnp.dtype("float16")}
+
+
+def test_table():
+    module = wrapped.RNN(wrapped.GRUCell(F, U, rngs=nnx.Rngs(0)))
+    table = nnx.tabulate(module, inputs(), console_kwargs={"width": 150, "force_terminal": False})
+    rows = [line.split()[1] for line in table.splitlines() if "cell/" in line]
+    assert rows == ["cell/weights"]
+    assert "recurrent_kernel: float32[4,12]" in table
 
 
 def test_names_in_the_state():
@@ -251,11 +259,112 @@ def test_conv_lstm(kernel_size, image):
     assert module.cell.num_feature_axes == len(image) + 1
 
 
-def test_one_number_is_no_window():
-    with pytest.raises(ValueError, match=r"kernel_size is 3.*each axis.*\(3, 3\)"):
-        wrapped.ConvLSTM(2, 3, 3, rngs=nnx.Rngs(0))
-
-
 def test_an_sru_has_no_recurrent_kernel():
     with pytest.raises(TypeError, match="recurrent_kernel_init"):
         wrapped.SRU(F, U, recurrent_kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
+
+
+def test_what_flax_takes_too():
+    cell = wrapped.LSTMCell(F, U, carry_init=nnx.initializers.normal(), rngs=nnx.Rngs(0))
+    assert isinstance(cell, nnx.RNNCellBase)
+    module = wrapped.RNN(cell, rngs=nnx.Rngs(1), return_carry=True)
+    stream = nnx.Rngs(1).carry.fork()
+    starts = [cell.initialize_carry((B, F), stream) for _ in range(2)]
+    for start in starts:
+        assert_equal(module(inputs()), module(inputs(), initial_carry=start))
+    given = module(inputs(), rngs=nnx.Rngs(2))
+    start = cell.initialize_carry((B, F), nnx.Rngs(2).carry.fork())
+    assert_equal(given, module(inputs(), initial_carry=start))
+    assert (wrapped.RNN(cell)(inputs()) != given[1]).any()
+    with pytest.raises(ValueError, match="needs rngs"):
+        wrapped.RNN(cell, rngs=False)(inputs())
+
+
+def test_streams_are_kept_where_something_is_drawn():
+    module = wrapped.LSTM(F, U, rngs=nnx.Rngs(params=0))
+    assert not jax.tree.leaves(nnx.state(module, nnx.RngState))
+    dropped = jrnn.DropoutCell(jrnn.LSTMCell(), dropout=0.4)
+    runs = [wrapped.RNN(wrapped.RNNCell(dropped, F, U, rngs=nnx.Rngs(0))) for _ in range(2)]
+    both = wrapped.Bidirectional(*runs, rngs=nnx.Rngs(5))
+    assert (both(inputs()) != both(inputs())).any()
+
+
+@pytest.mark.parametrize("name", ["dtype", "param_dtype"])
+def test_a_dtype_of_integers(name):
+    with pytest.raises(ValueError, match=f"GRUCell: {name} is int"):
+        wrapped.GRUCell(F, U, rngs=nnx.Rngs(0), **{name: jnp.int32})
+
+
+@pytest.mark.parametrize(
+    ("cell", "carry", "says"),
+    [
+        (wrapped.GRUCell, (np.zeros((B, U)),), "GRUCell holds tuple"),
+        (wrapped.SRUCell, None, "SRUCell holds NoneType"),
+        (wrapped.LSTMCell, (np.zeros((B, U)), None), "LSTMCell holds ndarray, NoneType"),
+    ],
+)
+def test_a_carry_of_no_arrays(cell, carry, says):
+    with pytest.raises(ValueError, match=says):
+        cell(F, U, rngs=nnx.Rngs(0))(carry, inputs()[:, 0])
+
+
+def test_first_carries_that_are_drawn_are_kept_in_conversion():
+    def make(kind, seed):
+        cell = kind(F, U, carry_init=nnx.initializers.normal(), rngs=nnx.Rngs(seed))
+        return nnx.RNN(randomized(cell, seed), rngs=nnx.Rngs(seed))
+
+    for theirs in (
+        make(nnx.LSTMCell, 3),
+        nnx.Bidirectional(make(nnx.LSTMCell, 3), make(nnx.GRUCell, 4), rngs=nnx.Rngs(9)),
+    ):
+        ours = wrapped.from_flax(theirs)
+        back = wrapped.to_flax(ours) if isinstance(ours, wrapped.RNN) else None
+        for _ in range(2):
+            expected = theirs(inputs())
+            assert_close(ours(inputs()), expected, 1e-6)
+            if back is not None:
+                assert_close(back(inputs()), expected, 1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths_out_of_range_where_they_are_traced(reverse):
+    module = wrapped.GRU(F, U, rngs=nnx.Rngs(0), reverse=reverse)
+    run = nnx.jit(lambda module, x, lengths: module(x, seq_lengths=lengths))
+    ys = run(module, inputs(), jnp.array([T + 3, T, -2]))
+    assert_equal(ys[:2], module(inputs())[:2])
+    assert not ys[2].any()
+
+
+def test_sizes_in_a_list_under_jit():
+    cell = jrnn.StackedCell([jrnn.SRUCell(), jrnn.LSTMCell()])
+    module = wrapped.RNN(wrapped.RNNCell(cell, F, [4, 6], rngs=nnx.Rngs(0)))
+    ys = nnx.jit(lambda module, x: module(x))(module, inputs())
+    assert_close(ys, module(inputs()), 1e-6)
+
+
+@every_cell
+def test_axis_names_are_kept_in_conversion(name):
+    def names(module):
+        found = [variable.get_metadata().get("out_sharding") for _, variable in flat(module)]
+        return sorted(set(found), key=str)
+
+    def flat(module):
+        return nnx.to_flat_state(nnx.state(module, nnx.Param))
+
+    given = {
+        "kernel_metadata": {"out_sharding": (None, "model")},
+        "recurrent_kernel_metadata": {"out_sharding": ("data", "model")},
+        "bias_metadata": {"out_sharding": ("model",)},
+    }
+    with nnx.use_eager_sharding(False):
+        theirs = CELLS[name](F, U, rngs=nnx.Rngs(0), **given)
+        ours = wrapped.from_flax(theirs)
+        back = wrapped.to_flax(ours)
+    kinds = {path[-1]: variable.get_metadata()["out_sharding"] for path, variable in flat(ours)}
+    bias = (None, "model") if name == "gru" else ("model",)
+    assert kinds == {
+        "kernel": (None, "model"),
+        "recurrent_kernel": ("data", "model"),
+        "bias": bias,
+    }
+    assert names(back) == names(theirs)

@@ -1,10 +1,5 @@
 """NNX's transforms over the modules, training, dropout and sharding."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +10,7 @@ from flax import nnx
 import jrnn
 from jrnn.flax_wrappers import nnx as wrapped
 from tests.cases import assert_close, assert_equal
+from tests.devices import run_on_devices
 
 B, T, F, U = 3, 5, 2, 4
 
@@ -162,24 +158,12 @@ with jax.set_mesh(mesh):
     got = nnx.jit(lambda m, x: m(x))(module, jax.device_put(x, P("data")))
 plain = wrapped.RNN(wrapped.LSTMCell(3, 8, rngs=nnx.Rngs(0)))
 np.testing.assert_allclose(got, plain(x), rtol=1e-6, atol=1e-6)
-print("equal")
+print("done")
 """
 
 
 def test_sharding_metadata():
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": str(Path(jrnn.__file__).parents[1]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.stdout == "equal\n", done.stderr
+    run_on_devices(8, SHARDED)
 
 
 def test_metadata_for_what_is_not_there():

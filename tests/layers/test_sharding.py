@@ -1,15 +1,11 @@
 """The zero state follows the data's sharding; symbolic sizes export."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 from jax import export
 
 import jrnn
+from tests.devices import run_on_devices
 
 EXPLICIT = """
 import jax, jax.numpy as jnp, numpy as np, jrnn
@@ -24,24 +20,12 @@ for cell in (jrnn.LSTMCell(projection=40), jrnn.GRUCell(), jrnn.SimpleRNNCell(),
         got = jrnn.rnn(cell, params, sharded)[1]
     assert got.sharding.spec[0] == "d", got.sharding
     np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
-print("equal")
+print("done")
 """
 
 
 def test_explicit_sharding():
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "PYTHONPATH": str(Path(jrnn.__file__).parents[1]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", EXPLICIT],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.stdout == "equal\n", done.stderr
+    run_on_devices(4, EXPLICIT)
 
 
 def test_symbolic_batch_and_time_export():

@@ -1,15 +1,12 @@
 """Gradients, `jit`, `vmap` and `shard_map` of every op, on the inputs of one table."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
 from jax.test_util import check_grads
 
 from tests.cases import assert_close
+from tests.devices import run_on_devices
 from tests.nd4j.table import OPS, arguments
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -54,21 +51,13 @@ for name, op in OPS.items():
         assert len(leaf.sharding.device_set) == 8 and not leaf.sharding.is_fully_replicated
         results[f"{name} {k}"] = leaf
 np.savez(sys.argv[1], **results)
+print("done")
 """
 
 
 def test_jit_of_shard_map(tmp_path):
     """Over the batch on eight devices, each with two rows, as a plain call on one."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    path = os.pathsep.join(sys.path)
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED, tmp_path / "results.npz"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    run_on_devices(8, SHARDED, tmp_path / "results.npz")
     with np.load(tmp_path / "results.npz") as results:
         for name, op in OPS.items():
             leaves = jax.tree.leaves(op.call(*arguments(op)))

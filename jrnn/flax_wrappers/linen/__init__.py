@@ -1,12 +1,12 @@
 """Modules of Flax Linen over jrnn's functions, with Flax's words and carries."""
 
+from jrnn.flax_wrappers.linen.bridge import from_nnx, to_nnx
+from jrnn.flax_wrappers.linen.cell import CellModule, RNNCell
 from jrnn.flax_wrappers.linen.cells import (
-    CellModule,
     ConvLSTMCell,
     GRUCell,
     LSTMCell,
     OptimizedLSTMCell,
-    RNNCell,
     SimpleCell,
     SRUCell,
 )
@@ -35,6 +35,8 @@ __all__ = [
     "StackedRNN",
     "from_flax",
     "from_keras",
+    "from_nnx",
     "to_flax",
+    "to_nnx",
     "to_params",
 ]

@@ -3,16 +3,22 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.recurrent import RNNCellBase
 
+import jrnn
 from jrnn import activations
+from jrnn.flax_wrappers.checks import check_flax_has
 from jrnn.flax_wrappers.linen import cells
+from jrnn.flax_wrappers.linen.axis_names import with_axis_names
+from jrnn.flax_wrappers.linen.cell import CellModule
+from jrnn.flax_wrappers.linen.gates import added_to_forget, in_order, of_each, packed
 from jrnn.flax_wrappers.linen.rnn import RNN, Bidirectional
 
 Params = Mapping[str, Any]
 
+_WAYS = ("forward_rnn", "backward_rnn")
 _LOOP = ("time_major", "return_carry", "reverse", "keep_order", "unroll")
 _WORDS = ("features", "activation_fn", "gate_fn", "dtype", "param_dtype", "carry_init")
 
@@ -21,14 +27,17 @@ def from_flax(module: nn.Module, params: Params) -> tuple[nn.Module, dict[str, A
     """Returns jrnn's module and parameters for those of one of Flax Linen.
 
     Args:
-        module: A ``SimpleCell``, ``GRUCell``, ``LSTMCell`` or ``OptimizedLSTMCell`` of
-            ``flax.linen``, or an ``RNN`` or ``Bidirectional`` over such.
+        module: A ``SimpleCell``, ``GRUCell``, ``LSTMCell``, ``OptimizedLSTMCell`` or
+            ``ConvLSTMCell`` of ``flax.linen``, or an ``RNN`` or ``Bidirectional`` over such.
         params: Its parameters: ``variables["params"]``.
 
+    Flax's ConvLSTM has two biases, or none, and adds one to the forget gate: jrnn's has their sum.
+
     Raises:
-        ValueError: If the module is something else, or a ``SimpleCell`` with ``residual``.
+        ValueError: If the module is something else, a ``SimpleCell`` with ``residual``, or a
+            ``ConvLSTMCell`` whose state changes its size; or parameters are missing.
     """
-    return _converted("from_flax", _READERS, (nn.RNN, nn.Bidirectional), (RNN, Bidirectional))(
+    return _converted("from_flax", _reader, (nn.RNN, nn.Bidirectional), (RNN, Bidirectional))(
         module, params
     )
 
@@ -39,42 +48,86 @@ def to_flax(module: nn.Module, params: Params) -> tuple[nn.Module, dict[str, Any
     Missing biases become zeros. An LSTM becomes an ``OptimizedLSTMCell``.
 
     Args:
-        module: A ``SimpleCell``, a ``GRUCell`` that resets after the product, or an ``LSTMCell``
-            without peepholes, projection and clip; or an ``RNN`` or ``Bidirectional`` over such.
+        module: A ``SimpleCell``, a ``GRUCell`` that resets after the product, an ``LSTMCell``
+            without peepholes, projection and clip, or a ``ConvLSTMCell`` with tanh, sigmoid and
+            padding "SAME"; an ``RNNCell`` of such; a cell of Flax; or an ``RNN`` or
+            ``Bidirectional`` over such.
         params: Its parameters: ``variables["params"]``.
 
     Raises:
-        ValueError: If Flax has no such module.
+        ValueError: If Flax has no such module, or parameters are missing.
     """
-    return _converted("to_flax", _WRITERS, (RNN, Bidirectional), (nn.RNN, nn.Bidirectional))(
+    return _converted("to_flax", _writer, (RNN, Bidirectional), (nn.RNN, nn.Bidirectional))(
         module, params
     )
 
 
-def _converted(who: str, of_cells: Mapping[type, Callable], given: Any, wanted: Any) -> Callable:
+def _converted(who: str, of_cell: Callable, given: Any, wanted: Any) -> Callable:
     """Returns the function of module and parameters that turns the given kinds into others."""
+    who = f"jrnn.flax_wrappers.linen.{who}"
 
-    def convert(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
+    def convert(module: Any, params: Params, done: dict) -> tuple[nn.Module, dict[str, Any]]:
+        """What is shared has its parameters where it stands first, as Linen does."""
+        if id(module) in done:
+            return done[id(module)], {}
+        children = {}
+
+        def child(name: str) -> nn.Module:
+            made, own = convert(getattr(module, name), params.get(name, {}), done)
+            if own:
+                children[name] = own
+            return made
+
         if isinstance(module, given[1]):
-            names = ("forward_rnn", "backward_rnn")
-            both = {name: convert(getattr(module, name), params[name]) for name in names}
-            options: dict[str, Any] = {name: both[name][0] for name in names}
+            options: dict[str, Any] = {
+                name: child(name) for name in ("forward_rnn", "backward_rnn")
+            }
             options |= {name: getattr(module, name) for name in _LOOP[:2]}
             if module.merge_fn is not None:
                 options["merge_fn"] = module.merge_fn
-            return wanted[1](**options), {name: both[name][1] for name in names}
-        if isinstance(module, given[0]):
-            cell, own = convert(module.cell, params["cell"])
-            return wanted[0](cell, **{name: getattr(module, name) for name in _LOOP}), {"cell": own}
-        if type(module) not in of_cells:
-            known = ", ".join(kind.__name__ for kind in (*of_cells, *given))
-            raise ValueError(
-                f"jrnn.flax_wrappers.linen.{who}: got a {type(module).__name__}, but one of these "
-                f"is needed: {known}"
-            )
-        return of_cells[type(module)](module, params)
+            made = wanted[1](**options)
+        elif isinstance(module, given[0]):
+            made = wanted[0](child("cell"), **{name: getattr(module, name) for name in _LOOP})
+        else:
+            made, own = of_cell(who, module)(module, nn.meta.unbox(params))
+            children = with_axis_names(own, params)
+        done[id(module)] = made
+        return made, children
 
-    return convert
+    def checked(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
+        try:
+            return convert(module, params, {})
+        except KeyError as error:
+            raise ValueError(
+                f"{who}: the parameters of the {type(module).__name__} lack {error}; give "
+                'variables["params"] of this module'
+            ) from error
+
+    return checked
+
+
+def _reader(who: str, module: Any) -> Callable:
+    if type(module) in _READERS:
+        return _READERS[type(module)]
+    raise _unknown(who, module, (*_READERS, nn.RNN, nn.Bidirectional))
+
+
+def _writer(who: str, module: Any) -> Callable:
+    if isinstance(module, RNNCellBase) and not isinstance(module, CellModule):
+        return lambda module, params: (module, dict(params))
+    cell = module.plain if isinstance(module, CellModule) else module
+    if type(cell) not in _WRITERS:
+        raise _unknown(who, cell, (*_WRITERS, RNN, Bidirectional))
+    check_flax_has(who, cell)
+    return _WRITERS[type(cell)]
+
+
+def _unknown(who: str, module: Any, known: Any) -> ValueError:
+    names = ", ".join(kind.__name__ for kind in known)
+    return ValueError(
+        f"{who}: got a {type(module).__name__}, but one of these is needed: {names}; RNN runs "
+        "other cells of Flax as they are"
+    )
 
 
 def _read_simple(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
@@ -95,18 +148,18 @@ def _read_gru(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     inner = params["hn"]["bias"]
     row = jnp.concatenate([jnp.zeros(2 * len(inner), inner.dtype), inner])
     own = {
-        "kernel": _packed(params, "i", "zrn", "kernel"),
-        "recurrent_kernel": _packed(params, "h", "zrn", "kernel"),
-        "bias": jnp.stack([_packed(params, "i", "zrn", "bias"), row]),
+        "kernel": packed(params, "i", "zrn", "kernel"),
+        "recurrent_kernel": packed(params, "h", "zrn", "kernel"),
+        "bias": jnp.stack([packed(params, "i", "zrn", "bias"), row]),
     }
     return cells.GRUCell(**_words(module)), own
 
 
 def _read_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     own = {
-        "kernel": _packed(params, "i", "ifgo", "kernel"),
-        "recurrent_kernel": _packed(params, "h", "ifgo", "kernel"),
-        "bias": _packed(params, "h", "ifgo", "bias"),
+        "kernel": packed(params, "i", "ifgo", "kernel"),
+        "recurrent_kernel": packed(params, "h", "ifgo", "kernel"),
+        "bias": packed(params, "h", "ifgo", "bias"),
     }
     return cells.LSTMCell(**_words(module)), own
 
@@ -119,65 +172,110 @@ _READERS = {
 }
 
 
+def _read_conv_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
+    _check_images(module)
+    of_input, of_state = params["ih"], params["hh"]
+    kernel = in_order(of_input["kernel"], "igfo", "ifgo")
+    bias = jnp.zeros(kernel.shape[-1], kernel.dtype)
+    if module.use_bias:
+        bias = of_input["bias"] + of_state["bias"]
+    own = {
+        "kernel": kernel,
+        "recurrent_kernel": in_order(of_state["kernel"], "igfo", "ifgo"),
+        "bias": added_to_forget(in_order(bias, "igfo", "ifgo"), 1),
+    }
+    return cells.ConvLSTMCell(kernel_size=module.kernel_size, **_words(module)), own
+
+
+def _check_images(module: nn.ConvLSTMCell) -> None:
+    """Raises ``ValueError`` unless the state keeps its size, by the padding that "SAME" is."""
+    given, sizes = module.padding, tuple(module.kernel_size)
+    before = [(size - 1) // 2 for size in sizes]
+    same = [(low, size - 1 - low) for low, size in zip(before, sizes, strict=True)]
+    if isinstance(given, str):
+        fits = given.upper() == "SAME" or (given.upper() == "VALID" and set(sizes) == {1})
+    else:
+        pairs = [given] * len(sizes) if isinstance(given, int) else given
+        fits = [(pad, pad) if isinstance(pad, int) else tuple(pad) for pad in pairs] == same
+    strides: Any = module.strides or 1
+    if not fits or ({strides} if isinstance(strides, int) else set(strides)) != {1}:
+        raise ValueError(
+            f"jrnn.flax_wrappers.linen.from_flax: the ConvLSTMCell has padding={given!r} and "
+            f"strides={module.strides}, under which its state changes its size, or wraps; "
+            "padding='SAME' and strides of 1 are needed"
+        )
+
+
+_READERS = {
+    nn.SimpleCell: _read_simple,
+    nn.GRUCell: _read_gru,
+    nn.LSTMCell: _read_lstm,
+    nn.OptimizedLSTMCell: _read_lstm,
+    nn.ConvLSTMCell: _read_conv_lstm,
+}
+
+
 def _write_simple(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
     kernel = params["kernel"]
     bias = params.get("bias", jnp.zeros(kernel.shape[-1], kernel.dtype))
     own = {"i": {"kernel": kernel, "bias": bias}, "h": {"kernel": params["recurrent_kernel"]}}
-    return nn.SimpleCell(**_words(module)), own
+    return nn.SimpleCell(**_flax_words(module)), own
 
 
 def _write_gru(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
-    if not module.reset_after:
-        raise ValueError(
-            "jrnn.flax_wrappers.linen.to_flax: Flax's GRU resets after the product, but this one "
-            "before it"
-        )
     kernel = params["kernel"]
     outer, inner = params.get("bias", jnp.zeros((2, kernel.shape[-1]), kernel.dtype))
     split = 2 * kernel.shape[-1] // 3
-    of_input = _gates("i", "zrn", kernel, outer.at[:split].add(inner[:split]))
-    of_state = _gates("h", "zrn", params["recurrent_kernel"])
+    of_input = of_each("i", "zrn", kernel, outer.at[:split].add(inner[:split]))
+    of_state = of_each("h", "zrn", params["recurrent_kernel"])
     of_state["hn"]["bias"] = inner[split:]
-    return nn.GRUCell(**_words(module)), of_input | of_state
+    return nn.GRUCell(**_flax_words(module)), of_input | of_state
 
 
 def _write_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
-    if module.peephole or module.projection or module.cell_clip:
-        raise ValueError(
-            "jrnn.flax_wrappers.linen.to_flax: Flax's LSTM has no peepholes, projection and clip, "
-            f"but this one is {module.plain}"
-        )
     kernel = params["kernel"]
     bias = params.get("bias", jnp.zeros(kernel.shape[-1], kernel.dtype))
-    own = _gates("i", "ifgo", kernel) | _gates("h", "ifgo", params["recurrent_kernel"], bias)
-    return nn.OptimizedLSTMCell(**_words(module)), own
+    own = of_each("i", "ifgo", kernel) | of_each("h", "ifgo", params["recurrent_kernel"], bias)
+    return nn.OptimizedLSTMCell(**_flax_words(module)), own
+
+
+def _write_conv_lstm(module: Any, params: Params) -> tuple[nn.Module, dict[str, Any]]:
+    kernel, recurrent = params["kernel"], params["recurrent_kernel"]
+    bias = params.get("bias", jnp.zeros(kernel.shape[-1], kernel.dtype))
+    own = {
+        "ih": {
+            "kernel": in_order(kernel, "ifgo", "igfo"),
+            "bias": in_order(added_to_forget(bias, -1), "ifgo", "igfo"),
+        },
+        "hh": {"kernel": in_order(recurrent, "ifgo", "igfo"), "bias": jnp.zeros_like(bias)},
+    }
+    words = {name: value for name, value in _flax_words(module).items() if not name.endswith("_fn")}
+    return nn.ConvLSTMCell(kernel_size=module.plain.sizes("kernel_size"), **words), own
 
 
 _WRITERS = {
-    cells.SimpleCell: _write_simple,
-    cells.GRUCell: _write_gru,
-    cells.LSTMCell: _write_lstm,
+    jrnn.SimpleRNNCell: _write_simple,
+    jrnn.GRUCell: _write_gru,
+    jrnn.LSTMCell: _write_lstm,
+    jrnn.ConvLSTMCell: _write_conv_lstm,
 }
 
 
 def _words(module: Any) -> dict[str, Any]:
-    """Returns the attributes that both cells have, functions in place of names."""
-    given = {name: getattr(module, name) for name in _WORDS if hasattr(module, name)}
-    functions = ("activation_fn", "gate_fn")
-    return given | {name: activations.get(given[name]) for name in functions if name in given}
+    """Returns the attributes of one of Flax's cells that jrnn's has, too."""
+    return {name: getattr(module, name) for name in _WORDS if hasattr(module, name)}
 
 
-def _packed(params: Params, side: str, gates: str, field: str) -> jax.Array:
-    return jnp.concatenate([params[side + gate][field] for gate in gates], axis=-1)
-
-
-def _gates(side: str, gates: str, kernel: jax.Array, bias: jax.Array | None = None) -> dict:
-    """Returns a kernel, and a bias if there is one, for each gate."""
-    found = {
-        side + gate: {"kernel": block}
-        for gate, block in zip(gates, jnp.split(kernel, len(gates), axis=-1), strict=True)
+def _flax_words(module: CellModule) -> dict[str, Any]:
+    """Returns the attributes for Flax's cell, functions in place of names."""
+    plain, get = module.plain, activations.get
+    words = {
+        "features": module.features,
+        "activation_fn": get(plain.activation),
+        "dtype": module.dtype,
+        "param_dtype": module.param_dtype or jnp.float32,
+        "carry_init": module.carry_init or nn.initializers.zeros,
     }
-    if bias is not None:
-        for gate, block in zip(gates, jnp.split(bias, len(gates)), strict=True):
-            found[side + gate]["bias"] = block
-    return found
+    if hasattr(plain, "recurrent_activation"):
+        words["gate_fn"] = get(plain.recurrent_activation)
+    return words

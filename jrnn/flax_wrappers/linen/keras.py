@@ -77,7 +77,11 @@ def from_keras(path: Any, *args: Any, **options: Any) -> tuple[KerasModel, dict[
         KerasFileError: If the file cannot be loaded.
         ValueError: As ``jrnn.load_keras``.
     """
-    model, params = jrnn.load_keras(path, *args, **options)
+    return of_model(*jrnn.load_keras(path, *args, **options))
+
+
+def of_model(model: Model, params: Mapping[str, Any]) -> tuple[KerasModel, dict[str, Any]]:
+    """Returns a ``KerasModel`` and its variables."""
     parts = _parts(model, params)
     names = {"params": TRAINED, "batch_stats": MOVED, "frozen": FROZEN}
     return KerasModel(model, params), {name: {"model": parts[part]} for name, part in names.items()}

@@ -10,14 +10,23 @@ from jax.typing import ArrayLike
 
 import jrnn
 from jrnn.cells.dropout import draws
-from jrnn.flax_wrappers.carry import carry_of, in_order_computed, state_of
+from jrnn.flax_wrappers.carry import (
+    carries_of_layers,
+    carry_of,
+    cast,
+    in_order_computed,
+    state_of,
+)
+from jrnn.flax_wrappers.checks import check_both, check_cell_module, check_stack
+from jrnn.flax_wrappers.linen.cell import CellModule
+from jrnn.flax_wrappers.linen.foreign import as_cell
 
 
 class RNN(nn.Module):
     """A cell over a sequence: ``flax.linen.RNN`` run by ``jrnn.rnn``.
 
     Attributes:
-        cell: A cell module.
+        cell: A cell module: jrnn's, Flax's or one of one's own that has only "params".
         time_major: Whether time is the first axis of inputs and outputs.
         return_carry: Whether a call returns ``(carry, outputs)``.
         reverse: Whether to go from the last step to the first.
@@ -75,16 +84,22 @@ class RNN(nn.Module):
         reverse = self.reverse if reverse is None else reverse
         keep_order = self.keep_order if keep_order is None else keep_order
         deterministic = self.deterministic if deterministic is None else deterministic
-        plain, x = self.cell.plain, self.cell.cast(inputs)
+        check_cell_module("linen", self.cell)
+        own = isinstance(self.cell, CellModule)
+        x = cast(inputs, self.cell.dtype if own else None)
         axis = 0 if time_major else x.ndim - self.cell.num_feature_axes - 1
-        if initial_carry is None and self.cell.carry_init is not None:
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        if own:
+            plain, weights = self.cell.plain, self.cell.weights(x.shape[-1])
+        else:
+            plain, weights = as_cell(self.cell, shape, x.dtype)
+        if initial_carry is None and not (own and self.cell.carry_init is None):
             key = jax.random.key(0) if init_key is None else init_key
-            shape = (*x.shape[:axis], *x.shape[axis + 1 :])
             initial_carry = self.cell.initialize_carry(key, shape)
         is_random = draws(plain) and not deterministic and not self.is_initializing()
         state, ys = jrnn.rnn(
             plain,
-            self.cell.weights(x.shape[-1]),
+            weights,
             x,
             initial_state=None if initial_carry is None else state_of(plain, initial_carry),
             lengths=seq_lengths,
@@ -131,6 +146,7 @@ class Bidirectional(nn.Module):
     ) -> Any:
         """Returns the merged outputs, or ``(carries, outputs)``; arguments as for ``RNN``."""
         carries = (None, None) if initial_carry is None else initial_carry
+        check_both(carries)
         keys = (None, None) if init_key is None else jax.random.split(init_key)
         options: Any = {
             "seq_lengths": seq_lengths,
@@ -184,14 +200,8 @@ class StackedRNN(nn.Module):
             ValueError: If there is no layer, there is not one initial carry for each, or as in
                 ``RNN``.
         """
-        if not self.layers:
-            raise ValueError("jrnn.flax_wrappers: layers is empty, but at least one is needed")
-        carries = [None] * len(self.layers) if initial_carry is None else list(initial_carry)
-        if len(carries) != len(self.layers):
-            raise ValueError(
-                f"jrnn.flax_wrappers: initial_carry has {len(carries)} entries, but there are "
-                f"{len(self.layers)} layers"
-            )
+        check_stack(self.layers, self.dropout)
+        carries = carries_of_layers(self.layers, initial_carry)
         off = self.deterministic if deterministic is None else deterministic
         finals, ys = [], jnp.asarray(inputs)
         for number, (layer, carry) in enumerate(zip(self.layers, carries, strict=True)):

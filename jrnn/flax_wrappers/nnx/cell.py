@@ -10,13 +10,14 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
 import jrnn
-from jrnn.flax_wrappers.carry import carry_of, state_of
+from jrnn.flax_wrappers.carry import carry_of, cast, state_of
+from jrnn.flax_wrappers.checks import check_dtypes
 
 Initializer = Callable[..., jax.Array]
 Metadata = Mapping[str, Any]
 
 
-class RNNCell(nnx.Module):
+class RNNCell(nnx.RNNCellBase):
     """Any cell of jrnn, or of one's own, with its parameters.
 
     ``module.params`` is what ``cell.init`` returns, with an ``nnx.Param`` for each array, so that
@@ -29,13 +30,15 @@ class RNNCell(nnx.Module):
         params: The parameters, where they are not to be drawn.
         dtype: Of the computation: parameters and inputs are cast to it. None promotes them.
         param_dtype: Of parameters that are drawn; None leaves it to the cell.
+        carry_init: ``(key, shape, dtype) -> array``, of the first carry; None for the cell's own
+            start, zeros.
         metadata: For fields of the parameters, what their ``nnx.Param`` is made with, such as
             ``{"kernel": {"sharding_names": (None, "model")}}``.
         rngs: Draws the parameters, from the stream ``params``; not needed with ``params``.
 
     Raises:
-        ValueError: If there are neither parameters nor sizes and ``rngs``, or metadata for what
-            the parameters do not hold.
+        ValueError: If there are neither parameters nor sizes and ``rngs``, metadata for what the
+            parameters do not hold, or a dtype is none of floating-point numbers.
     """
 
     def __init__(
@@ -47,14 +50,19 @@ class RNNCell(nnx.Module):
         params: Any = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike | None = None,
+        carry_init: Initializer | None = None,
         metadata: Mapping[str, Metadata] = MappingProxyType({}),
         rngs: nnx.Rngs | None = None,
     ):
+        check_dtypes(f"jrnn.flax_wrappers.nnx.{type(self).__name__}", dtype, param_dtype)
         self.cell = cell
         self.in_features = in_features
-        self.hidden_features = hidden_features
+        # A list would be no part of what nnx.jit can look up.
+        given = hidden_features
+        self.hidden_features = tuple(given) if isinstance(given, list) else given
         self.dtype = dtype
         self.param_dtype = param_dtype
+        self.carry_init = carry_init
         if params is None:
             params = self._drawn(rngs)
         self.params = nnx.data(_as_variables(params, metadata))
@@ -76,12 +84,9 @@ class RNNCell(nnx.Module):
 
     def weights(self) -> Any:
         """Returns the parameters as jrnn's functions take them, in ``dtype`` if there is one."""
-        return jax.tree.map(lambda leaf: self.cast(leaf[...]), self.params, is_leaf=_is_variable)
-
-    def cast(self, x: ArrayLike) -> jax.Array:
-        """Returns an array in ``dtype``, if there is one."""
-        x = jnp.asarray(x)
-        return x if self.dtype is None else x.astype(self.dtype)
+        return jax.tree.map(
+            lambda leaf: cast(leaf[...], self.dtype), self.params, is_leaf=_is_variable
+        )
 
     def __call__(self, carry: Any, inputs: ArrayLike) -> tuple[Any, jax.Array]:
         """Returns the next carry and the output of one step, for inputs [..., F].
@@ -89,7 +94,7 @@ class RNNCell(nnx.Module):
         The carry is as Flax's: ``(c, h)`` of an LSTM, the one array of other cells. One of jrnn's
         states is taken, too.
         """
-        state, y = self.cell(self.weights(), state_of(self.cell, carry), self.cast(inputs))
+        state, y = self.cell(self.weights(), state_of(self.cell, carry), cast(inputs, self.dtype))
         return carry_of(self.cell, state), y
 
     def initialize_carry(
@@ -103,7 +108,7 @@ class RNNCell(nnx.Module):
         Args:
             input_shape: Of one step's input, [..., F].
             rngs: For ``carry_init``, the stream ``carry``.
-            carry_init: ``(key, shape, dtype) -> array``; None for the cell's own start, zeros.
+            carry_init: In the place of the cell's own.
 
         Raises:
             ValueError: If ``carry_init`` is given without ``rngs``.
@@ -112,6 +117,7 @@ class RNNCell(nnx.Module):
         x = jnp.zeros(input_shape, jnp.result_type(*jax.tree.leaves(weights)))
         state = self.cell.initial_state(weights, self.cell.project(weights, x))
         carry = carry_of(self.cell, state)
+        carry_init = carry_init or self.carry_init
         if carry_init is None:
             return carry
         if rngs is None:

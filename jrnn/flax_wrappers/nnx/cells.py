@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 import jrnn
 from jrnn.activations import Activation
-from jrnn.flax_wrappers.carry import plain_function, window
+from jrnn.flax_wrappers.carry import plain_function, windows
 from jrnn.flax_wrappers.nnx.cell import Initializer, Metadata, RNNCell
 
 
@@ -25,6 +25,7 @@ class Shared(TypedDict, total=False):
         bias_init: Likewise, of the bias; "zeros".
         dtype: Of the computation; None promotes parameters and inputs.
         param_dtype: Of the parameters, float32 unless said otherwise.
+        carry_init: Of the first carry; None for zeros.
         kernel_metadata: What the kernel's ``nnx.Param`` is made with.
         recurrent_kernel_metadata: Likewise.
         bias_metadata: Likewise.
@@ -37,6 +38,7 @@ class Shared(TypedDict, total=False):
     bias_init: Initializer | str
     dtype: DTypeLike | None
     param_dtype: DTypeLike
+    carry_init: Initializer | None
     kernel_metadata: Metadata
     recurrent_kernel_metadata: Metadata
     bias_metadata: Metadata
@@ -179,8 +181,8 @@ class ConvLSTMCell(RNNCell):
         padding: "same" or "valid", in any case.
         gate_fn: Of the three gates.
         activation_fn: Of the candidate and of the cell.
-        unit_forget_bias: Whether the forget gate's bias starts at one; Flax's does not.
-        **shared: See ``Shared``.
+        unit_forget_bias: Whether the forget gate's bias starts at one; Linen's adds one, always.
+        **shared: See ``Shared``; the recurrent kernel starts as "lecun_normal", too.
 
     Source: ``flax.linen.ConvLSTMCell``; ``jrnn.ConvLSTMCell``.
     """
@@ -195,18 +197,16 @@ class ConvLSTMCell(RNNCell):
         padding: str = "SAME",
         gate_fn: Activation | str = "sigmoid",
         activation_fn: Activation | str = "tanh",
-        unit_forget_bias: bool = False,
+        unit_forget_bias: bool = True,
         **shared: Unpack[Shared],
     ):
         choices = {
-            "rank": len(window(kernel_size)),
-            "kernel_size": window(kernel_size),
-            "strides": strides if isinstance(strides, int) else tuple(strides),
-            "padding": padding.lower(),
+            **windows(kernel_size, strides, padding),
             "activation": plain_function(activation_fn),
             "recurrent_activation": plain_function(gate_fn),
             "unit_forget_bias": unit_forget_bias,
         }
+        shared.setdefault("recurrent_kernel_init", "lecun_normal")
         _build(self, jrnn.ConvLSTMCell, choices, in_features, features, shared)
 
 

@@ -10,15 +10,23 @@ from jax.typing import ArrayLike
 
 import jrnn
 from jrnn.cells.dropout import draws
-from jrnn.flax_wrappers.carry import carry_of, in_order_computed, state_of
+from jrnn.flax_wrappers.carry import (
+    carries_of_layers,
+    carry_of,
+    cast,
+    in_order_computed,
+    state_of,
+)
+from jrnn.flax_wrappers.checks import check_both, check_stack
 from jrnn.flax_wrappers.nnx.cell import RNNCell
+from jrnn.flax_wrappers.nnx.foreign import as_cell
 
 
 class RNN(nnx.Module):
     """A cell over a sequence: ``flax.nnx.RNN`` run by ``jrnn.rnn``.
 
     Args:
-        cell: A cell module.
+        cell: A cell module: jrnn's, Flax's or one of one's own that has only parameters.
         time_major: Whether time is the first axis of inputs and outputs.
         return_carry: Whether a call returns ``(carry, outputs)``.
         reverse: Whether to go from the last step to the first.
@@ -26,8 +34,9 @@ class RNN(nnx.Module):
             are in the order computed, as in Flax.
         unroll: Steps of the loop per iteration.
         implementation: As for ``jrnn.rnn``.
-        rngs: Draws dropout, from the stream ``dropout``, for a ``jrnn.DropoutCell``. Flax's
-            ``rngs=True`` and ``False`` are accepted, and mean none.
+        rngs: Draws dropout, from the stream ``dropout``, for a ``jrnn.DropoutCell``, and the first
+            carry, from the stream ``carry``, for a cell with ``carry_init``; for the latter True
+            stands for a stream of its own.
 
     Attributes:
         deterministic: Whether dropout is off; ``module.eval()`` sets it and ``module.train()``
@@ -41,7 +50,7 @@ class RNN(nnx.Module):
 
     def __init__(
         self,
-        cell: RNNCell,
+        cell: nnx.RNNCellBase,
         *,
         time_major: bool = False,
         return_carry: bool = False,
@@ -51,7 +60,7 @@ class RNN(nnx.Module):
         implementation: Any = "auto",
         rngs: nnx.Rngs | nnx.RngStream | bool = True,
     ):
-        self.cell = cell
+        self.cell: Any = cell
         self.time_major = time_major
         self.return_carry = return_carry
         self.reverse = reverse
@@ -59,7 +68,8 @@ class RNN(nnx.Module):
         self.unroll = unroll
         self.implementation = implementation
         self.deterministic = False
-        self.rngs = nnx.data(dropout_stream(rngs))
+        self.rngs = nnx.data(dropout_stream(rngs) if self._draws_dropout() else None)
+        self.carry_rngs = nnx.data(_carry_stream(rngs) if self._draws_carry() else None)
 
     def __call__(
         self,
@@ -91,11 +101,20 @@ class RNN(nnx.Module):
         time_major = self.time_major if time_major is None else time_major
         reverse = self.reverse if reverse is None else reverse
         keep_order = self.keep_order if keep_order is None else keep_order
-        plain = self.cell.cell
+        cell, x = self.cell, jnp.asarray(inputs)
+        if isinstance(cell, RNNCell):
+            plain, weights, x = cell.cell, cell.weights(), cast(x, cell.dtype)
+        else:
+            plain, weights = as_cell(cell)
+        axis = 0 if time_major else x.ndim - cell.num_feature_axes - 1
+        if initial_carry is None and self._draws_carry():
+            shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+            stream = self.carry_rngs if rngs is None else _carry_stream(rngs)
+            initial_carry = cell.initialize_carry(shape, stream)
         state, ys = jrnn.rnn(
             plain,
-            self.cell.weights(),
-            self.cell.cast(inputs),
+            weights,
+            x,
             initial_state=None if initial_carry is None else state_of(plain, initial_carry),
             lengths=seq_lengths,
             reverse=reverse,
@@ -105,13 +124,19 @@ class RNN(nnx.Module):
             key=self._key(rngs),
         )
         if reverse and not keep_order:
-            axis = 0 if time_major else jnp.ndim(inputs) - self.cell.num_feature_axes - 1
             ys = in_order_computed(ys, seq_lengths, axis)
         return_carry = self.return_carry if return_carry is None else return_carry
         return (carry_of(plain, state), ys) if return_carry else ys
 
+    def _draws_dropout(self) -> bool:
+        return isinstance(self.cell, RNNCell) and draws(self.cell.cell)
+
+    def _draws_carry(self) -> bool:
+        """Whether the first carry is the cell module's, and not what the loop starts from."""
+        return not isinstance(self.cell, RNNCell) or self.cell.carry_init is not None
+
     def _key(self, rngs: nnx.Rngs | nnx.RngStream | None) -> jax.Array | None:
-        if self.deterministic or not draws(self.cell.cell):
+        if self.deterministic or not self._draws_dropout():
             return None
         stream = self.rngs if rngs is None else dropout_stream(rngs)
         if stream is None:
@@ -131,6 +156,7 @@ class Bidirectional(nnx.Module):
         merge_fn: Of the two outputs; they are concatenated unless said otherwise.
         time_major: Whether time is the first axis.
         return_carry: Whether a call returns ``((carry forward, carry backward), outputs)``.
+        rngs: What both layers draw from in the place of their own, if there is any.
 
     Source: ``flax.nnx.Bidirectional``.
     """
@@ -143,7 +169,9 @@ class Bidirectional(nnx.Module):
         merge_fn: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
         time_major: bool = False,
         return_carry: bool = False,
+        rngs: nnx.Rngs | nnx.RngStream | bool = True,
     ):
+        self.rngs = nnx.data(None if isinstance(rngs, bool) else rngs)
         self.forward_rnn = forward_rnn
         self.backward_rnn = backward_rnn
         self.merge_fn = merge_fn
@@ -162,11 +190,12 @@ class Bidirectional(nnx.Module):
     ) -> Any:
         """Returns the merged outputs, or ``(carries, outputs)``; arguments as for ``RNN``."""
         carries = (None, None) if initial_carry is None else initial_carry
+        check_both(carries)
         options: Any = {
             "seq_lengths": seq_lengths,
             "return_carry": True,
             "time_major": self.time_major if time_major is None else time_major,
-            "rngs": rngs,
+            "rngs": self.rngs if rngs is None else rngs,
         }
         forward, ys = self.forward_rnn(inputs, initial_carry=carries[0], reverse=False, **options)
         backward, ys_back = self.backward_rnn(
@@ -199,8 +228,7 @@ class StackedRNN(nnx.Module):
         return_carry: bool = False,
         rngs: nnx.Rngs | None = None,
     ):
-        if not layers:
-            raise ValueError("jrnn.flax_wrappers: layers is empty, but at least one is needed")
+        check_stack(layers, dropout)
         self.layers = nnx.List(layers)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.return_carry = return_carry
@@ -219,12 +247,7 @@ class StackedRNN(nnx.Module):
         Raises:
             ValueError: If there is not one initial carry for each layer, or as in ``RNN``.
         """
-        carries = [None] * len(self.layers) if initial_carry is None else list(initial_carry)
-        if len(carries) != len(self.layers):
-            raise ValueError(
-                f"jrnn.flax_wrappers: initial_carry has {len(carries)} entries, but there are "
-                f"{len(self.layers)} layers"
-            )
+        carries = carries_of_layers(self.layers, initial_carry)
         finals, ys = [], jnp.asarray(inputs)
         for number, (layer, carry) in enumerate(zip(self.layers, carries, strict=True)):
             ys = ys if number == 0 else self.dropout(ys, rngs=rngs)
@@ -240,4 +263,13 @@ def dropout_stream(rngs: nnx.Rngs | nnx.RngStream | bool | None) -> nnx.RngStrea
     """Returns what dropout draws from, or None."""
     if isinstance(rngs, nnx.Rngs):
         return rngs.dropout.fork()
+    return rngs if isinstance(rngs, nnx.RngStream) else None
+
+
+def _carry_stream(rngs: nnx.Rngs | nnx.RngStream | bool | None) -> nnx.RngStream | None:
+    """Returns what a first carry is drawn from, or None; for True a stream of its own, as Flax."""
+    if isinstance(rngs, nnx.Rngs):
+        return rngs.carry.fork()
+    if rngs is True:
+        return nnx.RngStream(0, tag="carry")
     return rngs if isinstance(rngs, nnx.RngStream) else None
