@@ -182,7 +182,10 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK", choices=("characters", "digits", "forecast"))
+    tasks = ("characters", "digits", "forecast")
+    parser.add_argument(
+        "task", metavar="TASK", choices=tasks, help="characters, digits or forecast"
+    )
     parser.add_argument("--output", metavar="DIR", help="the run's folder (runs/TASK)")
     parser.add_argument("--text", metavar="FILE", help="what characters are learned from")
     counts = {

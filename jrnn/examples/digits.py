@@ -61,8 +61,8 @@ class Digits:
         except ImportError as error:
             message = "the digits need scikit-learn: pip install 'jrnn[train]'"
             raise ValueError(message) from error
-        images, labels = load_digits(return_X_y=True)
-        images = (images / 16).reshape(-1, 8, 8).astype(np.float32)
+        digits: Any = load_digits()
+        images, labels = (digits.images / 16).astype(np.float32), digits.target
         order = np.random.default_rng(0).permutation(len(labels))
         held, trained = np.split(order, [len(order) // 4])
         return (images[trained], labels[trained]), (images[held], labels[held])
