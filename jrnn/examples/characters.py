@@ -88,7 +88,11 @@ class Characters:
     @cached_property
     def _text(self) -> str:
         bundled = resources.files("jrnn") / "data" / "alice.txt"
-        return (bundled if self.text is None else Path(self.text)).read_text("utf-8")
+        file = bundled if self.text is None else Path(self.text)
+        try:
+            return file.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"jrnn train: {self.text!r} is not UTF-8 text: {error}") from error
 
     @cached_property
     def alphabet(self) -> str:
@@ -135,7 +139,8 @@ class Characters:
         return self.loss(model, batch) / jnp.log(2.0)
 
     def report(self, model: CharacterModel) -> str:
-        return "The model writes:\n" + self.write(model, "Alice ", 300, jax.random.key(0))
+        begin = self._text[self._cut :][:6]  # held out, and of characters that the text has
+        return "The model writes:\n" + self.write(model, begin, 300, jax.random.key(0))
 
     def write(self, model: CharacterModel, begin: str, length: int, key: jax.Array) -> str:
         """Returns ``begin`` and how the model goes on, a character at a time.

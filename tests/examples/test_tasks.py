@@ -85,8 +85,9 @@ def test_characters_learn(tmp_path):
     counts = Counter(task._text)
     entropy = -sum(n / len(task._text) * math.log2(n / len(task._text)) for n in counts.values())
     assert outcome.metric < 0.85 * entropy  # better than the frequency of each character
-    assert outcome.report.startswith("The model writes:\nAlice ")
-    assert len(outcome.report) == len("The model writes:\nAlice ") + 300
+    begins = "The model writes:\n" + task._text[task._cut :][:6]
+    assert outcome.report.startswith(begins)
+    assert len(outcome.report) == len(begins) + 300
 
 
 def test_digits_learn(tmp_path):
@@ -126,6 +127,8 @@ def test_command(tmp_path, capsys):
         (["digits", "--text", "a.txt"], "digits: has no --text"),
         (["characters", "--text", "nowhere.txt"], "'nowhere.txt': No such file"),
         (["digits", "--process", "0"], "--processes and --process need --coordinator"),
+        (["digits", "--coordinator", "a:1", "--processes", "2"], "needs --processes N and"),
+        (["digits", "--coordinator", "a", "--processes", "1", "--process", "0"], "HOST:PORT needs"),
         (["digits", "--batch-size", "5000"], "batch size 5000, but 1 to 1348 rows"),
         (["digits", "--hidden-shards", "7"], "devices cannot be split into 7"),
         (["letters"], "invalid choice: 'letters'"),
@@ -134,6 +137,20 @@ def test_command(tmp_path, capsys):
 def test_command_refuses(arguments, message, tmp_path, capsys):
     assert cli.main(["train", *arguments, "--output", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_text_without_the_characters_of_the_bundled_one(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("\u4e00\u4e8c\n" * 200, "utf-8")
+    task = Characters(text=str(path), length=20, units=4, batch_size=4)
+    assert len(task.report(task.model(nnx.Rngs(0)))) == len("The model writes:\n") + 306
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"\xff" * 9000)
+    with pytest.raises(ValueError, match=r"text' is not UTF-8 text: "):
+        Characters(text=str(path))
 
 
 def test_short_text_is_refused(tmp_path, capsys):
