@@ -50,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
 def _join(args: argparse.Namespace) -> None:
     """Joins the processes of a run, which must come before anything else JAX does."""
     if args.coordinator is not None:
+        if args.processes is None or args.process is None or ":" not in args.coordinator:
+            raise ValueError(
+                "jrnn train: --coordinator HOST:PORT needs --processes N and --process I"
+            )
         jax.distributed.initialize(args.coordinator, args.processes, args.process)
     elif args.distributed:
         jax.distributed.initialize()
