@@ -42,15 +42,12 @@ class Checkpoints:
         """Returns the newest ``(steps, state)``, laid out as ``abstract``; None if there is none.
 
         Raises:
-            ValueError: If it is of a run with other settings.
+            ValueError: If it is of a run with other settings, or is damaged.
         """
         step = self._manager.latest_step()
         if step is None:
             return None
-        found = self._manager.restore(
-            step, args=ocp.args.Composite(settings=ocp.args.JsonRestore())
-        )
-        before = found["settings"]
+        before = self._restore(step, "settings", ocp.args.JsonRestore())
         if before != self._settings:
             names = sorted(before.keys() | self._settings.keys())
             differ = [
@@ -62,5 +59,13 @@ class Checkpoints:
                 f"jrnn train: {str(self._folder)!r} holds a run with other settings "
                 f"({', '.join(differ)}); give the same, or another folder"
             )
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        return step, self._manager.restore(step, args=args)["state"]
+        return step, self._restore(step, "state", ocp.args.StandardRestore(abstract))
+
+    def _restore(self, step: int, name: str, how: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**{name: how}))[name]
+        except Exception as error:  # of a damaged file, Orbax raises whatever its parts raise
+            raise ValueError(
+                f"jrnn train: {str(self._folder / str(step))!r} cannot be read ({error}); "
+                "remove it to go on from the checkpoint before it"
+            ) from error

@@ -24,7 +24,7 @@ class Trace:
         steps: How many of the rows in the file count; those after them are dropped.
 
     Raises:
-        ValueError: If the file has fewer.
+        ValueError: If the file has fewer, or is damaged.
     """
 
     def __init__(self, path: Path | None, steps: int):
@@ -60,15 +60,25 @@ class Trace:
 
 
 def read_trace(path: Path) -> list[Row]:
-    """Returns the whole lines of a trace."""
+    """Returns the whole lines of a trace.
+
+    Raises:
+        ValueError: If they are not those of steps 1, 2, 3, ...
+    """
     if not path.exists():
         return []
-    lines = path.read_text().splitlines(keepends=True)
-    whole = [line for line in lines[1:] if line.endswith("\n")]
-    return [
-        Row(int(step), float(loss), float(metric) if metric else None)
-        for step, loss, metric in csv.reader(whole)
-    ]
+    try:
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        whole = [line for line in lines[1:] if line.endswith("\n")]
+        rows = [
+            Row(int(step), float(loss), float(metric) if metric else None)
+            for step, loss, metric in csv.reader(whole)
+        ]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"jrnn train: {str(path)!r} is damaged: {error}") from error
+    if [row.step for row in rows] != list(range(1, len(rows) + 1)):
+        raise ValueError(f"jrnn train: {str(path)!r} is damaged: it does not count 1, 2, 3, ...")
+    return rows
 
 
 def draw(rows: list[Row], metric: str, title: str, path: Path) -> None:

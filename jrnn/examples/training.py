@@ -1,6 +1,7 @@
 """A training run: steps, a trace, checkpoints, and going on where it stopped."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jrnn.demo import matplotlib_figure
 from jrnn.examples.checkpoints import Checkpoints
 from jrnn.examples.devices import DATA, make_mesh, place
 from jrnn.examples.program import compile_task
@@ -63,9 +65,13 @@ def train(
         console: Where progress is shown; nowhere if not given.
 
     Raises:
-        ValueError: If the folder holds a run of other settings or of more steps, or sizes do not
-            divide.
+        ValueError: If the folder holds a run of other settings or of more steps, sizes do not
+            divide, or a loss is not finite.
     """
+    if min(steps, save_every, measure_every) < 1:
+        raise ValueError("jrnn train: steps, save_every and measure_every must be 1 or more")
+    matplotlib_figure()  # what is not installed is missed now, not after the last step
+    held_out = task.held_out()
     folder = Path(folder)
     first = jax.process_index() == 0  # the process that writes what all of them know
     if first:
@@ -78,7 +84,7 @@ def train(
         if resumed > steps:
             raise ValueError(f"jrnn train: {str(folder)!r} holds {resumed} steps, not {steps}")
         trace = Trace(folder / "trace.csv" if first else None, resumed)
-        held_out = place(task.held_out(), mesh)
+        held_out = place(held_out, mesh)
         with _progress(console if first else None, task.metric, resumed, steps) as show:
             for step in range(resumed + 1, steps + 1):
                 state, loss = program.step(state, place(task.batch(seed, step), mesh, DATA))
@@ -88,6 +94,11 @@ def train(
                 row = Row(step, float(loss), metric)
                 trace.add(row)
                 show(row)
+                if not math.isfinite(row.loss):  # no checkpoint of such a state
+                    raise ValueError(
+                        f"jrnn train: the loss of step {step} is {row.loss}; "
+                        "a lower learning rate may help"
+                    )
                 if last or step % save_every == 0:
                     trace.keep()
                     checkpoints.save(step, state)

@@ -1,13 +1,16 @@
 """A run that is killed and resumed is the run that was not, bit for bit."""
 
 import dataclasses
+import shutil
 import signal
+import sys
 import time
 
 import pytest
 
 from jrnn.examples.characters import Characters
 from jrnn.examples.digits import Digits
+from jrnn.examples.forecast import Forecast
 from jrnn.examples.trace import Row, Trace, draw, read_trace
 from jrnn.examples.training import train
 from tests.examples.processes import finish, losses, start
@@ -73,6 +76,47 @@ def test_other_settings_are_refused(tmp_path):
     (tmp_path / "trace.csv").unlink()
     with pytest.raises(ValueError, match="has 0 steps, but the run was saved after 2"):
         train(TINY, tmp_path, steps=4)
+
+
+@pytest.mark.parametrize("part", ["settings", "state"])
+def test_a_damaged_checkpoint_is_named(part, tmp_path):
+    whole = train(TINY, tmp_path, steps=4, save_every=2)
+    shutil.rmtree(tmp_path / "checkpoints" / "4" / part)
+    with pytest.raises(ValueError, match=r"checkpoints/4' cannot be read .*; remove it to go on"):
+        train(TINY, tmp_path, steps=4)
+    shutil.rmtree(tmp_path / "checkpoints" / "4")
+    again = train(TINY, tmp_path, steps=4)
+    assert again.resumed == 2
+    assert [row.loss for row in again.rows] == [row.loss for row in whole.rows]
+
+
+@pytest.mark.parametrize("lines", [b"1,abc,\n", b"1,2\n", b"2,0.5,\n", b"\xff\n"])
+def test_a_damaged_trace_is_named(lines, tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"step,loss,metric\n" + lines)
+    with pytest.raises(ValueError, match=r"trace.csv' is damaged: "):
+        Trace(path, 1)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_not_saved(tmp_path):
+    task = Forecast(units=2, learning_rate=1e38)
+    with pytest.raises(ValueError, match=r"the loss of step \d is (nan|inf); a lower learning"):
+        train(task, tmp_path, steps=9)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("name", ["steps", "save_every", "measure_every"])
+def test_counts_from_one(name, tmp_path):
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        train(TINY, tmp_path, **{"steps": 1, name: 0})
+
+
+@pytest.mark.parametrize("module", ["matplotlib.figure", "sklearn.datasets"])
+def test_what_is_not_installed_is_missed_before_the_run(module, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValueError, match=r"pip install 'jrnn\["):
+        train(Digits(units=4), tmp_path / "run", steps=1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_trace_keeps_what_counts(tmp_path):
