@@ -66,6 +66,7 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(**{name: how}))[name]
         except Exception as error:  # of a damaged file, Orbax raises whatever its parts raise
             raise ValueError(
-                f"jrnn train: {str(self._folder / str(step))!r} cannot be read ({error}); "
-                "remove it to go on from the checkpoint before it"
+                f"jrnn train: {str(self._folder / str(step))!r} cannot be read: it is "
+                "damaged (remove it to go on from the one before) or another version of jrnn "
+                f"wrote it: {error}"
             ) from error
