@@ -41,11 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (Exception, KeyboardInterrupt) as error:
-        _show(error)
+        show_error(error)
         return FAILED
 
 
-def _show(error: BaseException) -> None:
+def show_error(error: BaseException) -> None:
+    """Prints what went wrong, in one line on standard error."""
     from jrnn.cli.terminal import one_line
 
     if os.environ.get("JRNN_TRACEBACK") == "1":

@@ -2,11 +2,13 @@
 
 import argparse
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from jrnn.cli import FAILED, show_error
 from jrnn.cli.terminal import console, say
 from jrnn.examples.characters import Characters
 from jrnn.examples.digits import Digits
@@ -28,15 +30,21 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"jrnn train {args.task}: has no --{min(unknown).replace('_', '-')}")
     folder = Path(args.output or f"runs/{args.task}")
     first = jax.process_index() == 0
-    outcome = train(
-        task(**choices),
-        folder,
-        steps=args.steps or STEPS[args.task],
-        seed=args.seed,
-        save_every=args.save_every,
-        hidden_shards=args.hidden_shards,
-        console=console() if first else None,
-    )
+    try:
+        outcome = train(
+            task(**choices),
+            folder,
+            steps=args.steps or STEPS[args.task],
+            seed=args.seed,
+            save_every=args.save_every,
+            hidden_shards=args.hidden_shards,
+            console=console() if first else None,
+        )
+    except BaseException as error:
+        if jax.process_count() > 1:  # leaving in order would wait for the others, and they for this
+            show_error(error)
+            os._exit(FAILED)
+        raise
     if first:
         for line in outcome.report.splitlines():
             say(line)
@@ -49,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _join(args: argparse.Namespace) -> None:
     """Joins the processes of a run, which must come before anything else JAX does."""
+    if args.distributed and (args.coordinator, args.processes, args.process) != (None, None, None):
+        raise ValueError("jrnn train: --distributed finds by itself what --coordinator etc. say")
     if args.coordinator is not None:
         if args.processes is None or args.process is None or ":" not in args.coordinator:
             raise ValueError(

@@ -17,6 +17,8 @@ from jrnn.examples.devices import SPLIT
 from jrnn.examples.task import Batch
 from jrnn.flax_wrappers import nnx as jnn
 
+MEASURED = 1000  # excerpts at most that the metric is of
+
 
 class CharacterModel(nnx.Module):
     """Embedding, layers of LSTM, logits; [B, T] of characters to [B, T, V].
@@ -124,7 +126,9 @@ class Characters:
         return self._excerpts(draw.integers(self._cut - self.length, size=self.batch_size))
 
     def held_out(self) -> Batch:
-        return self._excerpts(np.arange(self._cut, len(self._codes) - self.length, self.length))
+        """Returns the held-out text in excerpts; of a long one, as many as fit into memory."""
+        starts = np.arange(self._cut, len(self._codes) - self.length, self.length)
+        return self._excerpts(starts[:: -(-len(starts) // MEASURED)])
 
     def _excerpts(self, starts: np.ndarray) -> Batch:
         windows = self._codes[starts[:, None] + np.arange(self.length + 1)]

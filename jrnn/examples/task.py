@@ -42,7 +42,7 @@ class Task(Protocol):
         ...
 
     def batch(self, seed: int, step: int) -> Batch:
-        """Returns the rows of one step: the same whenever and wherever they are asked for."""
+        """Returns the rows of a step (1, 2, ...), the same wherever they are asked for."""
         ...
 
     def held_out(self) -> Batch:
@@ -63,13 +63,15 @@ class Task(Protocol):
 
 
 def shuffled_rows(rows: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Returns indices [batch_size] of a step: every epoch takes each row once, in a new order.
+    """Returns indices [batch_size] of a step, the first of which is 1.
+
+    Every epoch takes each row once, in a new order.
 
     Raises:
         ValueError: If there are not as many rows.
     """
     if not 0 < batch_size <= rows:
         raise ValueError(f"jrnn train: batch size {batch_size}, but 1 to {rows} rows can be taken")
-    epoch, place = divmod(step, rows // batch_size)
+    epoch, place = divmod(step - 1, rows // batch_size)
     order = np.random.default_rng((seed, epoch)).permutation(rows)
     return order[place * batch_size : (place + 1) * batch_size]

@@ -40,10 +40,10 @@ class Trace:
                 f"after {steps}; bring the file back, or give another folder"
             )
         fresh = path.with_suffix(".new")
-        self._file = fresh.open("w", newline="")
-        csv.writer(self._file, lineterminator="\n").writerows([Row._fields, *self.rows])
-        self.keep()
+        with fresh.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([Row._fields, *self.rows])
         fresh.replace(path)
+        self._file = path.open("a", newline="")
 
     def add(self, row: Row) -> None:
         """Adds a step."""

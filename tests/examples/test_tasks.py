@@ -29,12 +29,12 @@ def test_batches_depend_on_seed_and_step_alone(task):
 
 
 def test_every_epoch_takes_each_row_once():
-    rows = [shuffled_rows(10, 3, 0, step) for step in range(6)]
+    rows = [shuffled_rows(10, 3, 0, step) for step in range(1, 7)]
     first, second = np.concatenate(rows[:3]), np.concatenate(rows[3:])
     assert len(set(first)) == len(set(second)) == 9
     assert (first != second).any()
     with pytest.raises(ValueError, match="batch size 11, but 1 to 10 rows"):
-        shuffled_rows(10, 11, 0, 0)
+        shuffled_rows(10, 11, 0, 1)
 
 
 def test_text_held_out_is_never_trained_on(tmp_path):
