@@ -114,7 +114,9 @@ class DropoutCell(Cell):
         """Returns the inner cell's projection, of what is kept of the input."""
         masks: Masks = ()
         if isinstance(params, DropoutParams):
-            masks = _factors(params.kept_inputs, self.dropout, jnp.result_type(xs))
+            # As exact as the product is to be: the input may be narrower than the kernel.
+            dtype = jnp.result_type(xs, *jax.tree.leaves(params.params))
+            masks = _factors(params.kept_inputs, self.dropout, dtype)
         cell: Any = self.cell  # of the cells that take masks
         return cell.project(_inner(params), xs, dropout=masks)
 

@@ -242,3 +242,13 @@ class Doubled(jrnn.Cell):
 def test_refuses(act, message):
     with pytest.raises(ValueError, match=message):
         act()
+
+
+@pytest.mark.parametrize("per_gate", [False, True])
+def test_a_narrow_input_is_dropped_in_the_dtype_of_the_kernel(per_gate):
+    """``x / (1 - rate)`` in bfloat16 would be off by up to 2**-8."""
+    cell = wrapped(LSTMCell(), per_gate=per_gate)
+    params = cell.init(KEY, F, U)
+    xs = jax.random.normal(KEY, (B, T, F), jnp.bfloat16)
+    exact = rnn(cell, params, xs.astype(jnp.float32), key=KEY)
+    assert_close(rnn(cell, params, xs, key=KEY), exact, 1e-6)
