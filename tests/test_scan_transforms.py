@@ -91,6 +91,22 @@ def test_checkpoint_changes_no_gradient(name):
     assert_close(saved(params, xs), plain(params, xs), 1e-13)
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_ranks_that_are_not_promoted(name):
+    """Under ``jax_numpy_rank_promotion="raise"``, from a state to be broadcast."""
+    cell = CELLS[name]
+    params, xs, state = random_problem(29, cell)
+    options = {"initial_state": jax.tree.map(lambda leaf: leaf[0], state), "lengths": LENGTHS}
+
+    def loss(params, xs):
+        states, ys = rnn(cell, params, xs, resets=RESETS, masked_output="repeat", **options)
+        return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves((states, ys)))
+
+    known = jax.value_and_grad(loss, (0, 1))(params, xs)
+    with jax.numpy_rank_promotion("raise"):
+        assert_close(jax.value_and_grad(loss, (0, 1))(params, xs), known, 1e-14)
+
+
 @dataclasses.dataclass(frozen=True)
 class CountingCell(GRUCell):
     """A GRU that counts how often Python runs its step."""

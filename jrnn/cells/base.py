@@ -92,7 +92,7 @@ def project_input(
 ) -> jax.Array:
     """Returns ``xs @ kernel + bias`` for floating-point ``xs`` [..., F] and ``kernel`` [F, G]."""
     projected = masked_product(check_input(who, xs, kernel), kernel, masks)
-    return projected if bias is None else projected + bias
+    return projected if bias is None else projected + to_rank(bias, projected)
 
 
 def masked_product(
@@ -106,7 +106,7 @@ def masked_product(
     if len(masks) == 0:
         return multiply(x, kernel)
     parts = zip(masks, jnp.split(kernel, len(masks), axis=-1), strict=True)
-    products = [multiply(x * mask, part) for mask, part in parts]
+    products = [multiply(x * to_rank(mask, x), part) for mask, part in parts]
     return products[0] if len(products) == 1 else jnp.concatenate(products, axis)
 
 
@@ -119,15 +119,21 @@ def gate_products(
     three times slower.
     """
     if len(masks) <= 1:
-        return _products(xs * masks[0] if masks else xs, kernels, biases)
-    products = [xs * mask @ kernel for mask, kernel in zip(masks, kernels, strict=True)]
-    return products if biases is None else list(map(jnp.add, products, biases))
+        return _products(xs * to_rank(masks[0], xs) if masks else xs, kernels, biases)
+    kept = [xs * to_rank(mask, xs) for mask in masks]
+    products = [one @ kernel for one, kernel in zip(kept, kernels, strict=True)]
+    return _with_biases(products, biases)
 
 
 def _plain_products(xs, kernels, biases):
     """Returns ``xs @ kernel + bias`` for each kernel."""
-    products = [xs @ kernel for kernel in kernels]
-    return products if biases is None else list(map(jnp.add, products, biases))
+    return _with_biases([xs @ kernel for kernel in kernels], biases)
+
+
+def _with_biases(products, biases):
+    if biases is None:
+        return products
+    return [one + to_rank(bias, one) for one, bias in zip(products, biases, strict=True)]
 
 
 _products = jax.custom_jvp(_plain_products)
@@ -140,8 +146,16 @@ def _products_jvp(primals, tangents):
     d_xs, d_kernels, d_biases = tangents
     tangent = xs @ jnp.concatenate(d_kernels, axis=-1) + d_xs @ jnp.concatenate(kernels, axis=-1)
     if d_biases is not None:
-        tangent = tangent + jnp.concatenate(d_biases)
+        tangent = tangent + to_rank(jnp.concatenate(d_biases), tangent)
     return _plain_products(*primals), jnp.split(tangent, len(kernels), axis=-1)
+
+
+def to_rank(weight: ArrayLike, like: jax.Array) -> jax.Array:
+    """Returns ``weight`` with as many axes as ``like``, new ones first.
+
+    What jnp's sums and products do themselves, unless ``jax_numpy_rank_promotion`` forbids it.
+    """
+    return jax.lax.broadcast_to_rank(weight, like.ndim)
 
 
 def check_input(who: str, xs: ArrayLike, kernel: jax.Array) -> jax.Array:

@@ -13,7 +13,15 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import Cell, Masks, check_floating, check_shape, check_sizes, masked_product
+from jrnn.cells.base import (
+    Cell,
+    Masks,
+    check_floating,
+    check_shape,
+    check_sizes,
+    masked_product,
+    to_rank,
+)
 from jrnn.initializers import Initializer
 
 Sizes = int | tuple[int, ...]
@@ -138,7 +146,8 @@ class ConvCell(Cell):
         return convolve(xs, kernel, strides, padding, dilation, self.channel_axis != -1)
 
     def _add_bias(self, zs: jax.Array, bias: jax.Array) -> jax.Array:
-        return zs + (bias if self.channel_axis == -1 else bias.reshape(-1, *[1] * self.rank))
+        bias = bias if self.channel_axis == -1 else bias.reshape(-1, *[1] * self.rank)
+        return zs + to_rank(bias, zs)
 
     def _split(self, array: jax.Array, parts: int) -> list[jax.Array]:
         return jnp.split(array, parts, axis=self.channel_axis)

@@ -11,6 +11,7 @@ import numpy as np
 
 from jrnn import activations
 from jrnn.activations import Activation
+from jrnn.cells.base import to_rank
 
 
 def _packed(pre: jax.Array, kinds: str) -> list[jax.Array]:
@@ -18,6 +19,7 @@ def _packed(pre: jax.Array, kinds: str) -> list[jax.Array]:
     units = pre.shape[-1] // len(kinds)
     half = np.repeat([0.5 if kind == "s" else 1.0 for kind in kinds], units).astype(pre.dtype)
     shift = np.repeat([0.5 if kind == "s" else 0.0 for kind in kinds], units).astype(pre.dtype)
+    half, shift = to_rank(half, pre), to_rank(shift, pre)
     return jnp.split(jnp.tanh(pre * half) * half + shift, len(kinds), axis=-1)
 
 

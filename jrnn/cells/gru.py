@@ -19,6 +19,7 @@ from jrnn.cells.base import (
     check_type,
     gate_products,
     masked_product,
+    to_rank,
     zeros,
 )
 from jrnn.cells.gates import gru_after, gru_before
@@ -170,7 +171,7 @@ class GRUCell(Cell):
         """Returns the pre-activations of z and r, and the candidate's two parts."""
         inner = masked_product(hidden, params.recurrent_kernel, dropout)
         if params.bias is not None:
-            inner = inner + params.bias[1]
+            inner = inner + to_rank(params.bias[1], inner)
         inner_update, inner_reset, inner_candidate = jnp.split(inner, 3, axis=-1)
         return z[0] + inner_update, z[1] + inner_reset, z[2], inner_candidate
 

@@ -18,6 +18,7 @@ from jrnn.cells.base import (
     check_type,
     masked_product,
     project_input,
+    to_rank,
     zeros,
 )
 from jrnn.cells.gates import lstm_gates
@@ -187,13 +188,14 @@ class LSTMCell(Cell):
         """Returns what ``step`` computes on the way: the gates and the next cell [..., U]."""
         gate, old_cell = activations.get(self.recurrent_activation), state.cell
         i, f, g, o = jnp.split(_pre(params, state, z, dropout), 4, axis=-1)
-        if params.peephole is not None:
-            i = i + params.peephole[0] * old_cell
-            f = f + params.peephole[1] * old_cell
+        peephole = params.peephole
+        if peephole is not None:
+            i = i + to_rank(peephole[0], i) * old_cell
+            f = f + to_rank(peephole[1], f) * old_cell
         i, f, g = gate(i), gate(f), activations.get(self.activation)(g)
         cell = _clipped(f * old_cell + i * g, self.cell_clip)
-        if params.peephole is not None:
-            o = o + params.peephole[2] * cell
+        if peephole is not None:
+            o = o + to_rank(peephole[2], o) * cell
         return LSTMGates(i, f, g, gate(o), cell)
 
     def _output_activation(self) -> Activation:

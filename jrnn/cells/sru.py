@@ -18,6 +18,7 @@ from jrnn.cells.base import (
     check_sizes,
     check_type,
     gate_products,
+    to_rank,
     zeros,
 )
 from jrnn.cells.gates import sru_gates
@@ -112,7 +113,8 @@ class SRUCell(Cell):
         candidate, forget, reset, *projected = gate_products(xs, kernels, None, masks)
         if params.bias is not None:
             of_forget, of_reset = jnp.split(params.bias, 2)
-            forget, reset = forget + of_forget, reset + of_reset
+            forget = forget + to_rank(of_forget, forget)
+            reset = reset + to_rank(of_reset, reset)
         forget, reset = activations.sigmoid(forget), activations.sigmoid(reset)
         return candidate, forget, reset, projected[0] if projected else xs
 

@@ -116,8 +116,8 @@ def _lstm_layer(x, weights, c_last, y_last, lengths, config, right_aligned):
         options["reverse"] = mode is LSTMDirectionMode.BWD
         options["initial_state"] = lstm_state(y_last, c_last)
         if options["reverse"] and right_aligned and lengths is not None:
-            steps = xs.shape[0]
-            options["mask"] = jnp.arange(steps, dtype=lengths.dtype)[:, None] >= steps - lengths
+            steps = jnp.arange(xs.shape[0], dtype=lengths.dtype)[:, None]
+            options["mask"] = steps >= xs.shape[0] - lengths[None]
         else:
             options["lengths"] = lengths
         state, ys = rnn(cell, params, xs, **options)

@@ -85,7 +85,7 @@ def sru(
 @jax.jit
 def _sru(x, initial_c, weights, mask):
     xs = x.transpose(2, 0, 1)
-    xs = xs if mask is None else xs * mask
+    xs = xs if mask is None else xs * mask[None]
     states, ys = rnn(
         SRUCell(),
         sru_to_params(weights),
@@ -145,11 +145,11 @@ def sru_bi(
 
 @jax.jit
 def _sru_bi(x, initial_c, weights, mask):
-    x = x if mask is None else x * mask
+    x = x if mask is None else x * mask[None]
     products = (x @ weights.weights).reshape(*x.shape, 3)
     biases = weights.bias.reshape(2, -1)
-    forget = jax.nn.sigmoid(products[..., 1] + biases[0])
-    reset = jax.nn.sigmoid(products[..., 2] + biases[1])
+    forget = jax.nn.sigmoid(products[..., 1] + biases[0, None, None])
+    reset = jax.nn.sigmoid(products[..., 2] + biases[1, None, None])
     given = products[..., 0], forget, reset, x
     units = x.shape[-1] // 2
     cells = [
@@ -165,7 +165,7 @@ def _sru_bi(x, initial_c, weights, mask):
         for half, reverse in ((slice(units), False), (slice(units, None), True))
     ]
     c = jnp.concatenate(cells, axis=-1)
-    squashed = jnp.tanh(c) if mask is None else jnp.tanh(c) * mask
+    squashed = jnp.tanh(c) if mask is None else jnp.tanh(c) * mask[None]
     return HiddenAndCell(reset * squashed + (1 - reset) * x, c)
 
 

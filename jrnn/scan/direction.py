@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import Cell, Params, State, check_structure
+from jrnn.cells.base import Cell, Params, State, check_structure, to_rank
 
 
 class Direction(NamedTuple):
@@ -75,7 +75,7 @@ def _valid_steps(steps: int, lengths, mask) -> jax.Array | None:
     valid = None if mask is None else jnp.asarray(mask).astype(bool)
     if lengths is not None:
         lengths = jnp.asarray(lengths).astype(int)  # as arange's, also where promotion is strict
-        within = jnp.arange(steps).reshape(-1, *[1] * lengths.ndim) < lengths
+        within = jnp.arange(steps).reshape(-1, *[1] * lengths.ndim) < lengths[None]
         valid = within if valid is None else valid & within
     return valid
 
@@ -125,6 +125,6 @@ def _like(name: str, given: Any, reference: Any) -> Any:
                 f"jrnn.scan: {name} has shape {shape}, but the cell needs {target.shape}"
             )
         # Adding zeros made from the input broadcasts, and carries sharding and varying axes over.
-        return jnp.asarray(value).astype(target.dtype) + jnp.zeros_like(target)
+        return to_rank(jnp.asarray(value).astype(target.dtype), target) + jnp.zeros_like(target)
 
     return jax.tree.map(fit, given, reference)
