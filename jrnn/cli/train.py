@@ -16,6 +16,9 @@ from jrnn.examples.forecast import Forecast
 from jrnn.examples.training import train
 
 TASKS: dict[str, Any] = {task.name: task for task in (Characters, Digits, Forecast)}
+# Of XLA's CPU compiler alone. Otherwise loops that do not depend on each other run at once, and
+# processes may take the messages of one for the other's: Gloo then says "collective mismatch".
+ONE_AFTER_ANOTHER = "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
 STEPS = {"characters": 2000, "digits": 600, "forecast": 1500}
 
 
@@ -57,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _join(args: argparse.Namespace) -> None:
     """Joins the processes of a run, which must come before anything else JAX does."""
+    if args.distributed or args.coordinator is not None:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ONE_AFTER_ANOTHER}"
     if args.distributed and (args.coordinator, args.processes, args.process) != (None, None, None):
         raise ValueError("jrnn train: --distributed finds by itself what --coordinator etc. say")
     if args.coordinator is not None:
