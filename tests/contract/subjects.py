@@ -187,10 +187,11 @@ def linen_rnn(features, units):
     cell = jrnn.GRUCell()
     params, state, x = shapes_of(cell, features, units)
     module = linen.RNN(linen.RNNCell(cell, units), return_carry=True)
+    apply = jax.jit(module.apply)  # as it is, Linen's traces every initializer at each call
 
     def call(params, state, xs):
         variables = {"params": {"cell": params._asdict()}}
-        carry, ys = module.apply(variables, xs, initial_carry=state)
+        carry, ys = apply(variables, xs, initial_carry=state)
         return jrnn.GRUState(carry), ys
 
     shapes = params, state, s(T, *x.shape)
