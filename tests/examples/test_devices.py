@@ -1,20 +1,18 @@
 """The same training on one device, on eight, and by several processes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-import jrnn
 from jrnn.examples.digits import Digits
 from jrnn.examples.training import train
+from tests.devices import run_on_devices
 from tests.examples.processes import finish, losses, start_joined
 
 SIZES = {"units": 16, "batch_size": 16}
@@ -22,7 +20,7 @@ STEPS = 20
 ARGUMENTS = ["digits", "--units", 16, "--batch-size", 16, "--save-every", 5]
 
 EIGHT = """
-import json, sys
+import json, pathlib, sys
 import jax
 from benchmarks.communication import volumes
 from jrnn.examples.devices import DATA, make_mesh, place
@@ -46,7 +44,8 @@ for hidden in (1, 4):
     }
     losses = [row.loss for row in outcome.rows]
     told[hidden] = {"losses": losses, "shards": shards, "sent": volumes(text)}
-print(json.dumps(told))
+pathlib.Path(sys.argv[2], "told.json").write_text(json.dumps(told))
+print("done")
 """
 
 
@@ -63,31 +62,15 @@ def assert_same(got, alone):
 
 
 def test_eight_devices(alone, tmp_path):
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "8",
-        "PYTHONPATH": str(Path(jrnn.__file__).parents[1]),
-    }
-    arguments = [json.dumps(SIZES), str(tmp_path), str(STEPS)]
-    done = subprocess.run(
-        [sys.executable, "-c", EIGHT, *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    for hidden, told in json.loads(done.stdout).items():
+    run_on_devices(8, EIGHT, json.dumps(SIZES), tmp_path, STEPS)
+    for hidden, told in json.loads((tmp_path / "told.json").read_text()).items():
         assert_same(told["losses"], alone)
         kernels = {
             name: shapes for name, shapes in told["shards"].items() if "recurrent_kernel" in name
         }
         assert len(kernels) == 6  # two directions, each with Adam's two moments
         assert set(map(str, kernels.values())) == {str([[16, 48], [16, 48 // int(hidden)]])}
-        if (
-            hidden == "1"
-        ):  # gradients and the loss are added up over the rows, once: docs/scaling.md
+        if hidden == "1":  # docs/scaling.md: gradients and the loss are added up once
             model = Digits(**SIZES).model(nnx.Rngs(0))
             parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
             assert told["sent"] == {"all-reduce": 4 * (parameters + 1)}
@@ -112,6 +95,21 @@ def test_processes_and_restore_on_another_count(alone, tmp_path):
     rest = [*ARGUMENTS, "--steps", STEPS, "--output", four]
     finish(*start_joined(*rest, count=4, devices=1))
     assert_same(losses(four), alone)
+
+
+@pytest.mark.slow  # JAX takes up to a minute to notice
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_interrupted_process_ends_the_other(tmp_path, number):
+    arguments = [*ARGUMENTS, "--steps", 10_000, "--output", tmp_path]
+    processes = start_joined(*arguments, count=2, devices=1)
+    while len(losses(tmp_path)) < 10:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+    processes[number].send_signal(signal.SIGINT)
+    said = [process.communicate(timeout=200)[0] for process in processes]
+    assert processes[number].returncode == 2
+    assert "jrnn: error: interrupted" in said[number]
+    assert processes[1 - number].returncode != 0
 
 
 def test_what_cannot_be_divided(tmp_path):
