@@ -38,7 +38,7 @@ def _head() -> Iterator[str]:
     cannot fall behind. An empty place: there is nothing to try. The arrays are small, {B} rows,
     {T} steps, {F} features and {U} units; all weights are random, biases too."""
     yield from ["# Contract grid", "", *textwrap.wrap(" ".join(text.split()), 110), ""]
-    text = """`pytest tests/contract` tries one of 24 places, with some of each row and
+    text = """`pytest tests/contract` tries one of 20 places, with some of each row and
     column; `pytest -m "" tests/contract` tries them all, and `-k "hessian and GRUCell"` picks
     some."""
     yield from [*textwrap.wrap(" ".join(text.split()), 110), ""]
