@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -27,7 +28,7 @@ class Outcome:
             processes than the first, those of this part alone.
         resumed: How many steps were there already.
         metric: Of the held-out rows, after the last step.
-        report: The task's own lines.
+        report: The task's own lines; none in other processes than the first.
     """
 
     rows: list[Row]
@@ -85,12 +86,17 @@ def train(
             raise ValueError(f"jrnn train: {str(folder)!r} holds {resumed} steps, not {steps}")
         trace = Trace(folder / "trace.csv" if first else None, resumed)
         held_out = place(held_out, mesh)
+
+        def measure(state: Any) -> float:
+            return float(program.measure(state, held_out))
+
+        metric = None
         with _progress(console if first else None, task.metric, resumed, steps) as show:
             for step in range(resumed + 1, steps + 1):
                 state, loss = program.step(state, place(task.batch(seed, step), mesh, DATA))
                 last = step == steps
                 measured = last or step % measure_every == 0
-                metric = float(program.measure(state, held_out)) if measured else None
+                metric = measure(state) if measured else None
                 row = Row(step, float(loss), metric)
                 trace.add(row)
                 show(row)
@@ -102,10 +108,12 @@ def train(
                 if last or step % save_every == 0:
                     trace.keep()
                     checkpoints.save(step, state)
-        metric = float(program.measure(state, held_out))
+        if metric is None:  # all steps were there already
+            metric = measure(state)
         model = program.model(state)
-    if first:
-        draw(trace.rows, task.metric, f"jrnn train {task.name}", folder / "learning_curve.png")
+    if not first:
+        return Outcome(trace.rows, resumed, metric, report="")
+    draw(trace.rows, task.metric, f"jrnn train {task.name}", folder / "learning_curve.png")
     return Outcome(trace.rows, resumed, metric, task.report(model))
 
 

@@ -11,6 +11,7 @@ import jrnn
 from jrnn.flax_wrappers import linen as wrapped
 from jrnn.flax_wrappers import nnx as jnn
 from tests.cases import assert_close, assert_equal
+from tests.flax_wrappers.drawn import randomized
 
 B, T, F, U = 3, 5, 2, 4
 LENGTHS = np.array([5, 2, 4])
@@ -20,15 +21,6 @@ LOOP = {"reverse": True, "keep_order": True, "return_carry": True, "unroll": 2}
 
 def inputs(shape=(B, T, F)):
     return jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
-
-
-def randomized(module, seed=0):
-    rng = np.random.default_rng(seed)
-    state = nnx.state(module, nnx.Param)
-    nnx.update(
-        module, jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), state)
-    )
-    return module
 
 
 def any_cell(cell, units=U):

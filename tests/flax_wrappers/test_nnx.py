@@ -9,6 +9,7 @@ from flax import nnx
 import jrnn
 from jrnn.flax_wrappers import nnx as wrapped
 from tests.cases import assert_close, assert_equal
+from tests.flax_wrappers.drawn import randomized
 
 B, T, F, U = 3, 5, 2, 4
 LENGTHS = np.array([5, 2, 4])
@@ -25,16 +26,6 @@ OURS = {
     "optimized_lstm": wrapped.OptimizedLSTMCell,
 }
 every_cell = pytest.mark.parametrize("name", CELLS)
-
-
-def randomized(module, seed=0):
-    """The module with random parameters, biases too."""
-    rng = np.random.default_rng(seed)
-    state = nnx.state(module, nnx.Param)
-    nnx.update(
-        module, jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), state)
-    )
-    return module
 
 
 def flax_cell(name, seed=0, features=F):

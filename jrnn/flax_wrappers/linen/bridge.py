@@ -11,16 +11,9 @@ from jrnn.flax_wrappers import nnx
 from jrnn.flax_wrappers.linen.cell import CellModule, RNNCell, is_flat
 from jrnn.flax_wrappers.linen.keras import KerasModel, of_model, to_params
 from jrnn.flax_wrappers.linen.rnn import RNN, Bidirectional, StackedRNN
+from jrnn.flax_wrappers.nnx.layers import LOOP_OPTIONS
 
-_LOOP = (
-    "time_major",
-    "return_carry",
-    "reverse",
-    "keep_order",
-    "unroll",
-    "implementation",
-    "deterministic",
-)
+_LOOP = (*LOOP_OPTIONS, "deterministic")
 _WAYS = ("forward_rnn", "backward_rnn")
 
 

@@ -7,7 +7,7 @@ from flax import nnx
 from jrnn.flax_wrappers.nnx import cells
 from jrnn.flax_wrappers.nnx.rnn import RNN
 
-_OF_THE_LOOP = (
+LOOP_OPTIONS = (
     "time_major",
     "return_carry",
     "reverse",
@@ -29,7 +29,7 @@ class _Layer(RNN):
     kind: ClassVar[type]
 
     def __init__(self, *sizes: Any, rngs: nnx.Rngs, **options: Any):
-        of_the_loop = {name: options.pop(name) for name in _OF_THE_LOOP if name in options}
+        of_the_loop = {name: options.pop(name) for name in LOOP_OPTIONS if name in options}
         super().__init__(self.kind(*sizes, rngs=rngs, **options), rngs=rngs, **of_the_loop)
 
 
