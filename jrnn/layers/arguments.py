@@ -8,7 +8,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.scan import IMPLEMENTATIONS
+from jrnn.scan import IMPLEMENTATIONS, Checkpoint
 
 
 def layout(xs: Any, feature_ndim: int, time_major: bool) -> tuple[int, tuple[int, ...], int]:
@@ -59,6 +59,23 @@ def check_options(unroll: int, masked_output: str, implementation: str, **switch
     if masked_output not in ("zero", "repeat"):
         raise ValueError(
             f"jrnn.rnn: masked_output is {masked_output!r}, but 'zero' or 'repeat' is needed"
+        )
+
+
+def check_checkpoint(checkpoint: Checkpoint, steps: Any) -> None:
+    """Raises ``ValueError`` for what is none, or where it cannot be known what it comes to."""
+    if checkpoint is None:
+        return
+    number = isinstance(checkpoint, numbers.Integral) and not isinstance(checkpoint, bool)
+    if checkpoint != "sqrt" and not (number and checkpoint >= 1):
+        raise ValueError(
+            f"jrnn.rnn: checkpoint is {checkpoint!r}, but None, 'sqrt' or a positive number of "
+            "steps is needed"
+        )
+    if not isinstance(steps, int):
+        raise ValueError(
+            f"jrnn.rnn: checkpoint is {checkpoint!r}, but the number of steps is not known; use "
+            "checkpoint=None"
         )
 
 

@@ -10,7 +10,7 @@ from jrnn import activations
 from jrnn.cells.base import check_type
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.layers.arguments import check_lengths, check_options, layout
-from jrnn.scan import scan_cell
+from jrnn.scan import Checkpoint, scan_cell
 
 # By the names of jax_default_matmul_precision: HIGH is TF32, which on a GPU is the default too.
 _PRECISIONS = {
@@ -40,6 +40,7 @@ def lstm_cudnn(
     return_all_states: bool = False,
     masked_output: str = "zero",
     key: jax.Array | None = None,
+    checkpoint: Checkpoint = None,
 ) -> tuple[LSTMState, jax.Array]:
     """Returns what ``jrnn.lstm`` returns, ``(state, ys)``, computed by cuDNN.
 
@@ -67,6 +68,10 @@ def lstm_cudnn(
         raise _error("return_all_states is asked for", "return_all_states=False")
     if key is not None:
         raise _error("key is given", "key=None, for it draws no dropout")
+    if checkpoint is not None:
+        raise _error(
+            f"checkpoint is {checkpoint!r}", "checkpoint=None, for cuDNN keeps what it needs"
+        )
     if unroll != 1:
         raise _error(f"unroll is {unroll}", "unroll=1, for there is no loop")
     if masked_output != "zero":

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from jrnn.cells.base import Cell, Params, State, check_cell
 from jrnn.cells.dropout import draws
-from jrnn.layers.arguments import check_lengths, check_options, flags, layout
-from jrnn.scan import Implementation, scan_cell
+from jrnn.layers.arguments import check_checkpoint, check_lengths, check_options, flags, layout
+from jrnn.scan import Checkpoint, Implementation, scan_cell
 from jrnn.scan.direction import first_step
 
 
@@ -30,6 +30,7 @@ class LoopOptions(TypedDict, total=False):
     return_all_states: bool
     masked_output: Literal["zero", "repeat"]
     key: jax.Array | None
+    checkpoint: Checkpoint
 
 
 class TimeOptions(LoopOptions, total=False):
@@ -56,6 +57,7 @@ def rnn(
     masked_output: Literal["zero", "repeat"] = "zero",
     key: jax.Array | None = None,
     implementation: Implementation = "auto",
+    checkpoint: Checkpoint = None,
 ) -> tuple[State, Any]:
     """Runs any cell over a sequence and returns ``(state, ys)``.
 
@@ -97,6 +99,10 @@ def rnn(
         implementation: Where the input is projected: "hoisted" (all steps at once, before the
             loop), "chunked" (some steps at a time), "in_loop" (each step for itself) or "auto"
             (what is fastest, by shape). Changes speed and memory alone.
+        checkpoint: None: for the gradient the state of every step is kept. ``k``: every k-th
+            state is, and k steps at a time are run again on the way back: a second forward pass,
+            and memory for T / k + 4 k states or so in place of T. "sqrt": k is half the root of
+            T. The numbers are the same; ``jrnn.memory_plan`` says the bytes.
 
     Returns:
         ``(state, ys)``. A step that does not count leaves the state as it was, and what ``xs``
@@ -128,6 +134,7 @@ def rnn(
         masked_output=masked_output,
         key=key,
         implementation=implementation,
+        checkpoint=checkpoint,
     )
 
 
@@ -149,6 +156,7 @@ def run_loop(
     masked_output: str = "zero",
     key: jax.Array | None = None,
     implementation: Implementation = "auto",
+    checkpoint: Checkpoint = None,
     **options: Any,
 ) -> tuple[Any, Any]:
     """Returns ``scan``'s ``(state, ys)`` for checked arguments, time where the input has it."""
@@ -162,6 +170,7 @@ def run_loop(
     xs = jax.tree.map(jnp.asarray, xs)
     axis, batch, steps = layout(xs, feature_ndim, time_major)
     check_lengths(lengths, batch, steps)
+    check_checkpoint(checkpoint, steps)
     expected = (steps, *batch) if time_major else (*batch, steps)
     return _run(
         scan,
@@ -176,6 +185,7 @@ def run_loop(
         masked_output=masked_output,
         key=key,
         implementation=implementation,
+        checkpoint=checkpoint,
         **options,
     )
 
@@ -183,7 +193,7 @@ def run_loop(
 @functools.partial(
     jax.jit,
     static_argnums=(0, 1, 2),
-    static_argnames=(*_SWITCHES, "unroll", "masked_output", "implementation"),
+    static_argnames=(*_SWITCHES, "unroll", "masked_output", "implementation", "checkpoint"),
 )
 def _run(scan, cell, axis, params, xs, *, mask, resets, key, **options):
     def to_front(tree):

@@ -17,6 +17,7 @@ class Plan(NamedTuple):
     save_products: bool = (
         False  # keep each step's products for the gradient: more memory, less work
     )
+    segment: int | None = None  # of so many steps the gradient keeps the first state; None: all
 
 
 class Blocks(NamedTuple):

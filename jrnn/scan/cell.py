@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jrnn.cells.base import Cell, Params, State
 from jrnn.scan.direction import direction
 from jrnn.scan.loop import loop
-from jrnn.scan.plan import Implementation, make_plan
+from jrnn.scan.plan import Checkpoint, Implementation, make_plan
 
 
 def scan_cell(
@@ -27,6 +27,7 @@ def scan_cell(
     return_all_states: bool = False,
     masked_output: str = "zero",
     implementation: Implementation = "auto",
+    checkpoint: Checkpoint = None,
 ) -> tuple[State, Any]:
     """Runs a cell over time-major ``xs`` [T, ..., F] and returns ``(state, ys)``.
 
@@ -62,6 +63,8 @@ def scan_cell(
         masked_output: What a masked step puts out: "zero" or "repeat" (the previous output).
         implementation: Where the inputs are projected: "hoisted" (all steps at once), "chunked"
             (some steps at a time), "in_loop" (each step), "auto" (what pays, by shape).
+        checkpoint: How many steps' states the gradient computes again at a time, or "sqrt"; None
+            keeps all.
 
     Returns:
         ``(state, ys)``. A masked step passes the state on unchanged, and what its ``xs`` holds
@@ -83,7 +86,14 @@ def scan_cell(
     )
     elementwise = getattr(cell, "elementwise", False)
     plan = make_plan(
-        implementation, reverse, unroll, xs, one.z, one.carry[0], elementwise=elementwise
+        implementation,
+        reverse,
+        unroll,
+        xs,
+        one.z,
+        one.carry[0],
+        elementwise=elementwise,
+        checkpoint=checkpoint,
     )
     (state, output), (states, ys) = loop(
         one.body, one.prepare, one.fixed, one.carry, one.inputs, plan
@@ -103,6 +113,7 @@ def scan_both(
     return_sequences: bool = True,
     return_all_states: bool = False,
     implementation: Implementation = "auto",
+    checkpoint: Checkpoint = None,
     **options: Any,
 ) -> tuple[tuple[State, State], tuple[Any, Any]]:
     """Runs two cells over ``xs`` in opposite directions as one loop.
@@ -128,6 +139,7 @@ def scan_both(
         return_sequences: See there.
         return_all_states: See there.
         implementation: See there.
+        checkpoint: See there.
         **options: lengths, mask, resets and masked_output, the same for both.
     """
     both = [
@@ -165,7 +177,9 @@ def scan_both(
         tuple(one.fixed for one in both),
         tuple(one.carry for one in both),
         tuple(inputs),
-        make_plan(implementation, False, unroll, xs, both[0].z, both[0].carry[0]),
+        make_plan(
+            implementation, False, unroll, xs, both[0].z, both[0].carry[0], checkpoint=checkpoint
+        ),
     )
     kept = list(kept)
     kept[turned] = _flipped(kept[turned])

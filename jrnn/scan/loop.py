@@ -45,6 +45,8 @@ def loop(
         xs: Pytree of inputs, time first.
         plan: How to run it.
     """
+    if plan.segment is not None:
+        return _in_segments(step, prepare, fixed, state, xs, plan)
 
     @jax.custom_jvp
     def run(fixed, state, xs):
@@ -59,6 +61,18 @@ def loop(
     if _steps(xs) == 0:
         return jax.lax.scan(lambda s, x: step(fixed, s, prepare(fixed, x)), state, xs)
     return run(fixed, state, xs)
+
+
+def _in_segments(step, prepare, fixed, state, xs, plan: Plan):
+    """Returns the loop's results; the gradient runs one segment at a time once more."""
+    whole = plan._replace(segment=None)
+
+    def one_segment(fixed, state, xs):
+        return loop(step, prepare, fixed, state, xs, whole)
+
+    one_segment = functools.partial(jax.checkpoint(one_segment, prevent_cse=False), fixed)
+    segments = split_steps(_steps(xs), plan.segment)
+    return over_blocks(one_segment, state, xs, segments, plan.reverse)
 
 
 def _forward(step, prepare, fixed, state, xs, plan: Plan):

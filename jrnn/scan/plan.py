@@ -9,6 +9,7 @@ from jrnn.scan.blocks import Plan
 
 Implementation = Literal["auto", "hoisted", "chunked", "in_loop"]
 IMPLEMENTATIONS = ("auto", "hoisted", "chunked", "in_loop")
+Checkpoint = Literal["sqrt"] | int | None
 
 _HOISTED_BYTES = 8 * 2**20  # a larger projection of all steps is fetched from memory, not caches
 _ELEMENTWISE_BYTES = 28 * 2**20  # ... which pays up to here where no step has a product of its own
@@ -30,6 +31,7 @@ def make_plan(
     state: Any,
     *,
     elementwise: bool = False,
+    checkpoint: Checkpoint = None,
 ) -> Plan:
     """Returns the plan for a loop over ``xs``, given one step's projection and state.
 
@@ -41,6 +43,8 @@ def make_plan(
         return Plan(reverse=reverse, unroll=unroll, block=block)
     widest = max(jax.tree.leaves(xs), key=lambda leaf: leaf.size)
     steps, *batch, features = (*widest.shape, 1) if widest.ndim == 1 else widest.shape
+    segment = _segment(checkpoint, steps)
+    steps = steps if segment is None else min(steps, segment)
     rows, features = max(1, math.prod(batch)), max(1, features)
     gates, units = sum(leaf.size for leaf in jax.tree.leaves(z)) // rows, _widest(state) // rows
     step_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(z))
@@ -70,7 +74,17 @@ def make_plan(
             (features + units) * gates >= _PRODUCT_WEIGHTS
             or (gates == units and features > _NARROW)
         ),
+        segment=segment,
     )
+
+
+def _segment(checkpoint: Checkpoint, steps: int) -> int | None:
+    """Returns how many steps' states are computed again at a time.
+
+    T / k states are kept, and going back a segment's k steps need about four times their states:
+    the sum is least for half the root of T.
+    """
+    return max(1, round(math.sqrt(steps) / 2)) if checkpoint == "sqrt" else checkpoint
 
 
 def directions_share_loop(implementation: Implementation, rows: int, weights: int) -> bool:
