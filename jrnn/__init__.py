@@ -15,6 +15,7 @@ from jrnn.cells.sru import SRUCell, SRUParams, SRUState
 from jrnn.cells.stacked import StackedCell
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.convolutional import conv_gru, conv_lstm
+from jrnn.layers.memory import MemoryPlan, memory_plan
 from jrnn.layers.named import gru, lstm, simple_rnn, sru
 from jrnn.layers.recurrent import rnn
 
@@ -42,6 +43,7 @@ __all__ = [
     "LSTMCell",
     "LSTMParams",
     "LSTMState",
+    "MemoryPlan",
     "SRUCell",
     "SRUParams",
     "SRUState",
@@ -59,6 +61,7 @@ __all__ = [
     "initializers",
     "load_keras",
     "lstm",
+    "memory_plan",
     "nd4j",
     "regularizers",
     "rnn",

@@ -66,8 +66,8 @@ def check_checkpoint(checkpoint: Checkpoint, steps: Any) -> None:
     """Raises ``ValueError`` for what is none, or where it cannot be known what it comes to."""
     if checkpoint is None:
         return
-    number = isinstance(checkpoint, numbers.Integral) and not isinstance(checkpoint, bool)
-    if checkpoint != "sqrt" and not (number and checkpoint >= 1):
+    number: Any = 1 if checkpoint == "sqrt" else checkpoint
+    if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
         raise ValueError(
             f"jrnn.rnn: checkpoint is {checkpoint!r}, but None, 'sqrt' or a positive number of "
             "steps is needed"

@@ -128,6 +128,12 @@ class StepDerivative:
         variables = dict.fromkeys(var for var in read if not isinstance(var, core.Literal))
         return [var for var in variables if self._level[var] == level]
 
+    def reads_state(self) -> list[bool]:
+        """Returns, for each of the state's arrays, whether anything needs to know it."""
+        read = set(self._reads(self._equations[_KNOWN], [], _KNOWN))
+        read.update(*self._residuals.values())
+        return [var in read for var in self._inputs["state"]]
+
     def once(self, fixed: Sequence[Any]) -> Env:
         """Returns all values that depend on the fixed arguments alone."""
         env = dict(zip(self._program.jaxpr.constvars, self._program.consts, strict=True))

@@ -34,6 +34,7 @@ class RNN(nn.Module):
             are in the order computed, as in Flax.
         unroll: Steps of the loop per iteration.
         implementation: As for ``jrnn.rnn``.
+        checkpoint: As for ``jrnn.rnn``: trades a second forward pass for memory.
         deterministic: Whether dropout is off. A ``jrnn.DropoutCell`` draws from ``dropout``.
 
     Differences from Flax: with ``seq_lengths`` the outputs of steps that do not count are 0, a row
@@ -49,6 +50,7 @@ class RNN(nn.Module):
     keep_order: bool = False
     unroll: int = 1
     implementation: Any = "auto"
+    checkpoint: Any = None
     deterministic: bool = False
 
     def __call__(
@@ -107,6 +109,7 @@ class RNN(nn.Module):
             time_major=time_major,
             unroll=self.unroll,
             implementation=self.implementation,
+            checkpoint=self.checkpoint,
             key=self.make_rng("dropout") if is_random else None,
         )
         if reverse and not keep_order:

@@ -14,6 +14,7 @@ LOOP_OPTIONS = (
     "keep_order",
     "unroll",
     "implementation",
+    "checkpoint",
 )
 
 

@@ -34,6 +34,7 @@ class RNN(nnx.Module):
             are in the order computed, as in Flax.
         unroll: Steps of the loop per iteration.
         implementation: As for ``jrnn.rnn``.
+        checkpoint: As for ``jrnn.rnn``: trades a second forward pass for memory.
         rngs: Draws dropout, from the stream ``dropout``, for a ``jrnn.DropoutCell``, and the first
             carry, from the stream ``carry``, for a cell with ``carry_init``; for the latter True
             stands for a stream of its own.
@@ -58,6 +59,7 @@ class RNN(nnx.Module):
         keep_order: bool = False,
         unroll: int = 1,
         implementation: Any = "auto",
+        checkpoint: Any = None,
         rngs: nnx.Rngs | nnx.RngStream | bool = True,
     ):
         self.cell: Any = cell
@@ -67,6 +69,7 @@ class RNN(nnx.Module):
         self.keep_order = keep_order
         self.unroll = unroll
         self.implementation = implementation
+        self.checkpoint = checkpoint
         self.deterministic = False
         self.rngs = nnx.data(dropout_stream(rngs) if self._draws_dropout() else None)
         self.carry_rngs = nnx.data(_carry_stream(rngs) if self._draws_carry() else None)
@@ -121,6 +124,7 @@ class RNN(nnx.Module):
             time_major=time_major,
             unroll=self.unroll,
             implementation=self.implementation,
+            checkpoint=self.checkpoint,
             key=self._key(rngs),
         )
         if reverse and not keep_order:

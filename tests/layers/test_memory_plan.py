@@ -1,0 +1,85 @@
+"""`memory_plan` beside XLA's own count of the temporaries of a compiled gradient."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+
+CELLS = {
+    "SimpleRNNCell": jrnn.SimpleRNNCell(),
+    "GRUCell": jrnn.GRUCell(),
+    "GRUCell, reset before": jrnn.GRUCell(reset_after=False),
+    "LSTMCell": jrnn.LSTMCell(),
+    "LSTMCell, all": jrnn.LSTMCell(peephole=True, projection=24),
+    "SRUCell": jrnn.SRUCell(),
+    "StackedCell": jrnn.StackedCell([jrnn.LSTMCell(), jrnn.GRUCell()]),
+}
+SIZES = [(8, 128, 128, 4096), (16, 48, 96, 2048), (1, 32, 256, 8192), (64, 64, 32, 1024)]
+LAST = {"time_major": True, "return_sequences": False}
+OPTIONS = [LAST, {}, {"lengths": True}]
+ALL = list(itertools.product(CELLS, SIZES, OPTIONS, [None, "sqrt", 50]))
+SOME = set(range(0, len(ALL), 37))  # prime to all: some of each
+
+
+def both(cell, sizes, options, checkpoint):
+    """The plan, and XLA's count for the gradient by all parameters."""
+    rows, features, units, steps = sizes
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), features, units))
+    shape = (steps, rows, features) if options.get("time_major") else (rows, steps, features)
+    xs = jax.ShapeDtypeStruct(shape, jnp.float32)
+    options = dict(options, checkpoint=checkpoint)
+    if "lengths" in options:
+        options["lengths"] = np.full(rows, steps - 3)
+
+    def loss(params, xs):
+        return (jrnn.rnn(cell, params, xs, **options)[1] ** 2).mean()
+
+    compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
+    plan = jrnn.memory_plan(cell, params, xs, **options)
+    return plan, compiled.memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "options", "checkpoint"),
+    [
+        pytest.param(*one, marks=() if k in SOME else pytest.mark.slow, id=str(k))
+        for k, one in enumerate(ALL)
+    ],
+)
+def test_total_is_what_xla_counts(name, sizes, options, checkpoint):
+    plan, counted = both(CELLS[name], sizes, options, checkpoint)
+    assert 0.8 * counted < plan.total < 1.2 * counted
+
+
+def test_what_is_kept():
+    """Of 64 steps: all states, or every eighth."""
+    params = jrnn.LSTMCell().init(jax.random.key(0), 5, 7)
+    xs = np.zeros((64, 3, 5), np.float32)
+    state = 2 * 3 * 7 * 4
+
+    def kept(**options):
+        return jrnn.memory_plan(jrnn.LSTMCell(), params, xs, time_major=True, **options).kept
+
+    assert kept() == 64 * state
+    assert kept(checkpoint=8) == 8 * state
+    assert kept(checkpoint="sqrt") == 16 * state
+    assert kept(mask=np.ones((64, 3), bool)) == 64 * state + xs.nbytes
+
+
+def test_outputs():
+    params = jrnn.GRUCell().init(jax.random.key(0), 5, 7)
+    xs = np.zeros((3, 64, 5), np.float32)
+    assert jrnn.memory_plan(jrnn.GRUCell(), params, xs).outputs == 64 * 3 * 7 * 4
+    assert jrnn.memory_plan(jrnn.GRUCell(), params, xs, return_sequences=False).outputs == 0
+
+
+def test_it_refuses_what_the_layer_refuses():
+    params = jrnn.GRUCell().init(jax.random.key(0), 5, 7)
+    with pytest.raises(ValueError, match="checkpoint"):
+        jrnn.memory_plan(jrnn.GRUCell(), params, np.zeros((3, 4, 5)), checkpoint=0)
+    with pytest.raises(ValueError, match="cell is"):
+        jrnn.memory_plan(jrnn.GRUCell, params, np.zeros((3, 4, 5)))  # pyright: ignore
