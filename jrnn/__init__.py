@@ -18,6 +18,7 @@ from jrnn.layers.convolutional import conv_gru, conv_lstm
 from jrnn.layers.memory import MemoryPlan, memory_plan
 from jrnn.layers.named import gru, lstm, simple_rnn, sru
 from jrnn.layers.recurrent import rnn
+from jrnn.layers.truncated import truncated_bptt
 
 if TYPE_CHECKING:
     from jrnn import flax_wrappers, nd4j
@@ -68,6 +69,7 @@ __all__ = [
     "save_keras",
     "simple_rnn",
     "sru",
+    "truncated_bptt",
 ]
 
 

@@ -91,18 +91,25 @@ def project_input(
     masks: Masks = (),
 ) -> jax.Array:
     """Returns ``xs @ kernel + bias`` for floating-point ``xs`` [..., F] and ``kernel`` [F, G]."""
-    projected = masked_product(check_input(who, xs, kernel), kernel, masks)
-    return projected if bias is None else projected + to_rank(bias, projected)
+    xs = check_input(who, xs, kernel)
+    projected = masked_product(xs, kernel, masks)
+    if bias is not None:
+        projected = projected + to_rank(wide(bias), projected)
+    return projected.astype(jnp.result_type(xs, kernel))
 
 
 def masked_product(
     x: jax.Array,
     kernel: jax.Array,
     masks: Masks,
-    multiply: Callable[[jax.Array, jax.Array], jax.Array] = jnp.matmul,
+    multiply: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     axis: int = -1,
 ) -> jax.Array:
-    """Returns ``multiply(x, kernel)``, each gate's part of it for ``x`` times the gate's mask."""
+    """Returns ``multiply(x, kernel)``, each gate's part of it for ``x`` times the gate's mask.
+
+    None stands for ``product``.
+    """
+    multiply = multiply or product
     if len(masks) == 0:
         return multiply(x, kernel)
     parts = zip(masks, jnp.split(kernel, len(masks), axis=-1), strict=True)
@@ -115,25 +122,25 @@ def gate_products(
 ) -> list[jax.Array]:
     """Returns ``xs @ kernel + bias`` for each gate's kernel, ``xs`` times the gate's mask.
 
-    Arrays apart, as a step uses them: XLA's code for a step that takes slices of one is up to
-    three times slower.
+    Sums of 16-bit numbers come in float32, as from ``product``. Arrays apart, as a step uses them:
+    XLA's code for a step that takes slices of one is up to three times slower.
     """
     if len(masks) <= 1:
         return _products(xs * to_rank(masks[0], xs) if masks else xs, kernels, biases)
     kept = [xs * to_rank(mask, xs) for mask in masks]
-    products = [one @ kernel for one, kernel in zip(kept, kernels, strict=True)]
+    products = [product(one, kernel) for one, kernel in zip(kept, kernels, strict=True)]
     return _with_biases(products, biases)
 
 
 def _plain_products(xs, kernels, biases):
     """Returns ``xs @ kernel + bias`` for each kernel."""
-    return _with_biases([xs @ kernel for kernel in kernels], biases)
+    return _with_biases([product(xs, kernel) for kernel in kernels], biases)
 
 
 def _with_biases(products, biases):
     if biases is None:
         return products
-    return [one + to_rank(bias, one) for one, bias in zip(products, biases, strict=True)]
+    return [one + to_rank(wide(bias), one) for one, bias in zip(products, biases, strict=True)]
 
 
 _products = jax.custom_jvp(_plain_products)
@@ -145,9 +152,46 @@ def _products_jvp(primals, tangents):
     xs, kernels, _ = primals
     d_xs, d_kernels, d_biases = tangents
     tangent = xs @ jnp.concatenate(d_kernels, axis=-1) + d_xs @ jnp.concatenate(kernels, axis=-1)
+    tangent = wide(tangent)
     if d_biases is not None:
-        tangent = tangent + to_rank(jnp.concatenate(d_biases), tangent)
+        tangent = tangent + to_rank(wide(jnp.concatenate(d_biases)), tangent)
     return _plain_products(*primals), jnp.split(tangent, len(kernels), axis=-1)
+
+
+def is_narrow(dtype: Any) -> bool:
+    """Returns whether numbers of this dtype are summed in a wider one: those of 16 bits."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4
+
+
+def wide(tree: Any) -> Any:
+    """Returns the tree with its 16-bit arrays in float32, in which a step computes."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float32) if is_narrow(leaf.dtype) else leaf, tree
+    )
+
+
+def narrowed(tree: Any, dtype: Any) -> Any:
+    """Returns a step's results in the state's dtype, if this is of 16 bits."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree) if is_narrow(dtype) else tree
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns ``x @ kernel``; of 16-bit operands of one dtype it is summed in float32 and is so."""
+    if x.dtype == kernel.dtype and is_narrow(x.dtype):
+        return _wide_product(x, kernel)
+    return jnp.matmul(x, kernel)
+
+
+@jax.custom_jvp
+def _wide_product(x, kernel):
+    return jnp.matmul(x, kernel, preferred_element_type=jnp.float32)
+
+
+@_wide_product.defjvp
+def _wide_product_jvp(primals, tangents):
+    """Rounds cotangents to 16 bits, for the products of the gradient to be such products too."""
+    (x, kernel), (d_x, d_kernel) = primals, tangents
+    return _wide_product(x, kernel), wide(d_x @ kernel + x @ d_kernel)
 
 
 def to_rank(weight: ArrayLike, like: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import Masks, check_bias, check_type
+from jrnn.cells.base import Masks, check_bias, check_type, narrowed, wide
 from jrnn.cells.convolution import ConvCell
 from jrnn.cells.gates import gru_after, gru_before
 
@@ -77,16 +77,17 @@ class ConvGRUCell(ConvCell):
         bias_shape = self._bias_shape(params.kernel.shape[-1])
         check_bias("ConvGRUCell", params.bias, self.use_bias, bias_shape)
         zs = self._of_input(params, xs, 3, dropout)
-        if params.bias is None:
-            return zs
-        return self._add_bias(zs, params.bias[0] if self.reset_after else params.bias)
+        if params.bias is not None:
+            zs = self._add_bias(zs, params.bias[0] if self.reset_after else params.bias)
+        return narrowed(zs, jnp.result_type(xs, params.kernel))
 
     def step(
         self, params: ConvGRUParams, state: ConvGRUState, z: jax.Array, *, dropout: Masks = ()
     ) -> tuple[ConvGRUState, jax.Array]:
         """Returns the next state and the output [..., *S, U]."""
         recurrence = self._reset_after if self.reset_after else self._reset_before
-        hidden = recurrence(params, state.hidden, z, dropout)
+        hidden = recurrence(params, state.hidden, wide(z), dropout)
+        hidden = narrowed(hidden, state.hidden.dtype)
         return ConvGRUState(hidden), hidden
 
     def _reset_after(
@@ -99,7 +100,7 @@ class ConvGRUCell(ConvCell):
         update, reset, candidate = self._split(z, 3)
         update, reset = update + inner_update, reset + inner_reset
         activation, gate = self._activations()
-        return gru_after(activation, gate, update, reset, candidate, inner_candidate, hidden)
+        return gru_after(activation, gate, update, reset, candidate, inner_candidate, wide(hidden))
 
     def _reset_before(
         self, params: ConvGRUParams, hidden: jax.Array, z: jax.Array, dropout: Masks
@@ -111,7 +112,8 @@ class ConvGRUCell(ConvCell):
         update, reset, candidate = self._split(z, 3)
         update, reset = update + inner_update, reset + inner_reset
         activation, gate = self._activations()
-        update, kept = gru_before(gate, update, reset, hidden)
+        update, kept = gru_before(gate, update, reset, wide(hidden))
+        kept, hidden = narrowed(kept, hidden.dtype), wide(hidden)
         candidate = candidate + self._of_state(candidate_kernel, kept, dropout[-1:])
         candidate = activation(candidate)
         return update * hidden + (1 - update) * candidate

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
-from jrnn.cells.base import Masks, check_bias, check_type
+from jrnn.cells.base import Masks, check_bias, check_type, narrowed, wide
 from jrnn.cells.convolution import ConvCell
 from jrnn.cells.gates import lstm_gates
 
@@ -94,20 +94,23 @@ class ConvLSTMCell(ConvCell):
         check_type("ConvLSTMCell", params, ConvLSTMParams)
         check_bias("ConvLSTMCell", params.bias, self.use_bias, params.kernel.shape[-1:])
         zs = self._of_input(params, xs, 4, dropout)
-        return zs if params.bias is None else self._add_bias(zs, params.bias)
+        zs = zs if params.bias is None else self._add_bias(zs, params.bias)
+        return narrowed(zs, jnp.result_type(xs, params.kernel))
 
     def step(
         self, params: ConvLSTMParams, state: ConvLSTMState, z: jax.Array, *, dropout: Masks = ()
     ) -> tuple[ConvLSTMState, jax.Array]:
         """Returns the next state and the output [..., *S, U]."""
-        pre = z + self._of_state(params.recurrent_kernel, state.hidden, dropout)
+        pre, old_cell = wide(z), wide(state.cell)
+        pre = pre + self._of_state(params.recurrent_kernel, state.hidden, dropout)
         activation = activations.get(self.activation)
         gate = activations.get(self.recurrent_activation)
         standard = activation is activations.tanh and gate is activations.sigmoid
         if standard and self.channel_axis == -1:
-            hidden, cell = lstm_gates(pre, state.cell)
+            hidden, cell = lstm_gates(pre, old_cell)
         else:
             i, f, g, o = self._split(pre, 4)
-            cell = gate(f) * state.cell + gate(i) * activation(g)
+            cell = gate(f) * old_cell + gate(i) * activation(g)
             hidden = gate(o) * activation(cell)
+        hidden, cell = narrowed((hidden, cell), state.hidden.dtype)
         return ConvLSTMState(hidden, cell), hidden

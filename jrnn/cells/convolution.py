@@ -19,8 +19,10 @@ from jrnn.cells.base import (
     check_floating,
     check_shape,
     check_sizes,
+    is_narrow,
     masked_product,
     to_rank,
+    wide,
 )
 from jrnn.initializers import Initializer
 
@@ -147,7 +149,7 @@ class ConvCell(Cell):
 
     def _add_bias(self, zs: jax.Array, bias: jax.Array) -> jax.Array:
         bias = bias if self.channel_axis == -1 else bias.reshape(-1, *[1] * self.rank)
-        return zs + to_rank(bias, zs)
+        return zs + to_rank(wide(bias), zs)
 
     def _split(self, array: jax.Array, parts: int) -> list[jax.Array]:
         return jnp.split(array, parts, axis=self.channel_axis)
@@ -188,7 +190,7 @@ def convolve(
     """Returns the cross-correlation of every image of ``xs`` with a kernel.
 
     At the pixel ``p`` it is the sum of ``padded[p * strides + q * dilation] @ kernel[q]`` over the
-    pixels ``q`` of the window.
+    pixels ``q`` of the window; of 16-bit operands it is summed in float32 and is so.
 
     Args:
         xs: Images [..., *S, C] ([..., C, *S] if ``channels_first``), any leading axes.
@@ -209,7 +211,11 @@ def convolve(
         ]
         padding = jax.lax.padtype_to_pads(sizes, spans, strides, padding)
     window = _Window(
-        strides, tuple((before, after) for before, after in padding), dilation, channels_first
+        strides,
+        tuple((before, after) for before, after in padding),
+        dilation,
+        channels_first,
+        is_narrow(dtype),
     )
     ys = _correlate(window, images.astype(dtype), kernel.astype(dtype))
     return ys.reshape(*leading, *ys.shape[1:])
@@ -222,6 +228,7 @@ class _Window(NamedTuple):
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
     channels_first: bool
+    sums_widely: bool  # in float32, and the result is so
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -235,6 +242,7 @@ def _correlate(window: _Window, images: jax.Array, kernel: jax.Array) -> jax.Arr
         window.padding,
         rhs_dilation=window.dilation,
         dimension_numbers=(layout, f"{axes}IO", layout),
+        preferred_element_type=jnp.float32 if window.sums_widely else None,
     )
 
 
@@ -247,13 +255,15 @@ def _correlate_jvp(window, primals, tangents):
     """
     images, kernel = primals
     ys = _correlate(window, images, kernel)
-    tangent = _correlate(window, tangents[0], kernel)
+    # Cotangents are rounded to 16 bits again, as for products (``base.product``).
+    narrow = window._replace(sums_widely=False)
+    tangent = _correlate(narrow, tangents[0], kernel).astype(ys.dtype)
     first = 2 if window.channels_first else 1
     sizes = ys.shape[first : first + kernel.ndim - 2]
     for pixel in itertools.product(*map(range, kernel.shape[:-2])):
         seen = _seen_by(window, images, pixel, sizes, first)
         product = jnp.moveaxis(seen, 1, -1) if window.channels_first else seen
-        product = product @ tangents[1][pixel]
+        product = (product @ tangents[1][pixel]).astype(ys.dtype)
         tangent = tangent + (jnp.moveaxis(product, -1, 1) if window.channels_first else product)
     return ys, tangent
 

@@ -19,7 +19,9 @@ from jrnn.cells.base import (
     check_type,
     gate_products,
     masked_product,
+    narrowed,
     to_rank,
+    wide,
     zeros,
 )
 from jrnn.cells.gates import gru_after, gru_before
@@ -122,7 +124,8 @@ class GRUCell(Cell):
         xs = check_input("GRUCell", xs, params.kernel)
         kernels = jnp.split(params.kernel, 3, axis=-1)
         biases = None if bias is None else jnp.split(bias, 3)
-        return tuple(gate_products(xs, kernels, biases, dropout))
+        products = gate_products(xs, kernels, biases, dropout)
+        return tuple(one.astype(jnp.result_type(xs, params.kernel)) for one in products)
 
     def step(
         self,
@@ -134,7 +137,8 @@ class GRUCell(Cell):
     ) -> tuple[GRUState, jax.Array]:
         """Returns the next state and the output [..., U]."""
         recurrence = self._reset_after if self.reset_after else self._reset_before
-        hidden = recurrence(params, state.hidden, z, dropout)
+        hidden = recurrence(params, state.hidden, wide(z), dropout)
+        hidden = narrowed(hidden, state.hidden.dtype)
         return GRUState(hidden), hidden
 
     def gate_values(
@@ -147,23 +151,26 @@ class GRUCell(Cell):
     ) -> GRUGates:
         """Returns what ``step`` computes on the way: the gates and the candidate [..., U]."""
         activation, gate = self._activations()
+        z = wide(z)
         if self.reset_after:
             update, reset, candidate, inner = self._pre_after(params, state.hidden, z, dropout)
             reset = gate(reset)
             return GRUGates(gate(update), reset, activation(candidate + reset * inner))
         update, reset, kernel = self._pre_before(params, state.hidden, z, dropout)
         reset = gate(reset)
-        inner = masked_product(reset * state.hidden, kernel, dropout[-1:])
+        kept = narrowed(reset * wide(state.hidden), state.hidden.dtype)
+        inner = masked_product(kept, kernel, dropout[-1:])
         return GRUGates(gate(update), reset, activation(z[2] + inner))
 
     def _reset_after(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
         pre = self._pre_after(params, hidden, z, dropout)
-        return gru_after(*self._activations(), *pre, hidden)
+        return gru_after(*self._activations(), *pre, wide(hidden))
 
     def _reset_before(self, params: GRUParams, hidden: jax.Array, z, dropout: Masks) -> jax.Array:
         update, reset, kernel = self._pre_before(params, hidden, z, dropout)
         activation, gate = self._activations()
-        update, kept = gru_before(gate, update, reset, hidden)
+        update, kept = gru_before(gate, update, reset, wide(hidden))
+        kept, hidden = narrowed(kept, hidden.dtype), wide(hidden)
         candidate = activation(z[2] + masked_product(kept, kernel, dropout[-1:]))
         return update * hidden + (1 - update) * candidate
 
@@ -171,7 +178,7 @@ class GRUCell(Cell):
         """Returns the pre-activations of z and r, and the candidate's two parts."""
         inner = masked_product(hidden, params.recurrent_kernel, dropout)
         if params.bias is not None:
-            inner = inner + to_rank(params.bias[1], inner)
+            inner = inner + to_rank(wide(params.bias[1]), inner)
         inner_update, inner_reset, inner_candidate = jnp.split(inner, 3, axis=-1)
         return z[0] + inner_update, z[1] + inner_reset, z[2], inner_candidate
 

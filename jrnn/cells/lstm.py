@@ -17,8 +17,11 @@ from jrnn.cells.base import (
     check_sizes,
     check_type,
     masked_product,
+    narrowed,
+    product,
     project_input,
     to_rank,
+    wide,
     zeros,
 )
 from jrnn.cells.gates import lstm_gates
@@ -174,21 +177,23 @@ class LSTMCell(Cell):
     ) -> tuple[LSTMState, jax.Array]:
         """Returns the next state and the output [..., U or P]."""
         if self._is_standard():
-            hidden, cell = lstm_gates(_pre(params, state, z, dropout), state.cell)
+            hidden, cell = lstm_gates(_pre(params, state, z, dropout), wide(state.cell))
         else:
             *_, output, cell = self.gate_values(params, state, z, dropout=dropout)
             hidden = output * self._output_activation()(cell)
+        hidden, cell = narrowed((hidden, cell), state.hidden.dtype)
         if params.projection is not None:
-            hidden = _clipped(hidden @ params.projection, self.projection_clip)
+            hidden = _clipped(product(hidden, params.projection), self.projection_clip)
+            hidden = narrowed(hidden, state.hidden.dtype)
         return LSTMState(hidden, cell), hidden
 
     def gate_values(
         self, params: LSTMParams, state: LSTMState, z: jax.Array, *, dropout: Masks = ()
     ) -> LSTMGates:
         """Returns what ``step`` computes on the way: the gates and the next cell [..., U]."""
-        gate, old_cell = activations.get(self.recurrent_activation), state.cell
+        gate, old_cell = activations.get(self.recurrent_activation), wide(state.cell)
         i, f, g, o = jnp.split(_pre(params, state, z, dropout), 4, axis=-1)
-        peephole = params.peephole
+        peephole = wide(params.peephole)
         if peephole is not None:
             i = i + to_rank(peephole[0], i) * old_cell
             f = f + to_rank(peephole[1], f) * old_cell
@@ -214,7 +219,7 @@ class LSTMCell(Cell):
 
 
 def _pre(params: LSTMParams, state: LSTMState, z: jax.Array, dropout: Masks) -> jax.Array:
-    return z + masked_product(state.hidden, params.recurrent_kernel, dropout)
+    return wide(z) + masked_product(state.hidden, params.recurrent_kernel, dropout)
 
 
 def _clipped(x: jax.Array, bound: float | None) -> jax.Array:

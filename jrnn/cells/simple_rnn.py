@@ -17,7 +17,9 @@ from jrnn.cells.base import (
     check_sizes,
     check_type,
     masked_product,
+    narrowed,
     project_input,
+    wide,
     zeros,
 )
 from jrnn.initializers import Initializer
@@ -100,5 +102,6 @@ class SimpleRNNCell(Cell):
     ) -> tuple[SimpleRNNState, jax.Array]:
         """Returns the next state and the output [..., U]."""
         activation = activations.get(self.activation)
-        hidden = activation(z + masked_product(state.hidden, params.recurrent_kernel, dropout))
+        inner = masked_product(state.hidden, params.recurrent_kernel, dropout)
+        hidden = narrowed(activation(wide(z) + inner), state.hidden.dtype)
         return SimpleRNNState(hidden), hidden

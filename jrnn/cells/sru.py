@@ -18,7 +18,9 @@ from jrnn.cells.base import (
     check_sizes,
     check_type,
     gate_products,
+    narrowed,
     to_rank,
+    wide,
     zeros,
 )
 from jrnn.cells.gates import sru_gates
@@ -113,10 +115,12 @@ class SRUCell(Cell):
         candidate, forget, reset, *projected = gate_products(xs, kernels, None, masks)
         if params.bias is not None:
             of_forget, of_reset = jnp.split(params.bias, 2)
-            forget = forget + to_rank(of_forget, forget)
-            reset = reset + to_rank(of_reset, reset)
+            forget = forget + to_rank(wide(of_forget), forget)
+            reset = reset + to_rank(wide(of_reset), reset)
         forget, reset = activations.sigmoid(forget), activations.sigmoid(reset)
-        return candidate, forget, reset, projected[0] if projected else xs
+        highway = projected[0] if projected else xs
+        dtype = jnp.result_type(xs, params.kernel)
+        return narrowed((candidate, forget, reset, highway), dtype)
 
     def step(
         self,
@@ -133,11 +137,11 @@ class SRUCell(Cell):
                 "SRUCell: recurrent dropout masks a product with the state, but this cell has "
                 "none; use dropout (of the input) alone, or drops_state=True"
             )
-        candidate, forget, reset, highway = z
-        activation = activations.get(self.activation)
+        candidate, forget, reset, highway = wide(z)
+        activation, old_cell = activations.get(self.activation), wide(state.cell)
         if activation is activations.tanh:
-            cell, y = sru_gates(candidate, forget, reset, highway, state.cell)
+            cell, y = sru_gates(candidate, forget, reset, highway, old_cell)
         else:
-            cell = forget * state.cell + (1 - forget) * candidate
+            cell = forget * old_cell + (1 - forget) * candidate
             y = reset * activation(cell) + (1 - reset) * highway
-        return SRUState(cell), y
+        return narrowed((SRUState(cell), y), state.cell.dtype)

@@ -7,6 +7,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jrnn.scan import IMPLEMENTATIONS, Checkpoint
 
@@ -77,6 +78,25 @@ def check_checkpoint(checkpoint: Checkpoint, steps: Any) -> None:
             f"jrnn.rnn: checkpoint is {checkpoint!r}, but the number of steps is not known; use "
             "checkpoint=None"
         )
+
+
+def cast(tree: Any, dtype: DTypeLike) -> Any:
+    """Returns the tree with its floating-point arrays in another floating-point dtype."""
+    try:
+        floating = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    except TypeError:
+        floating = False
+    if not floating:
+        raise ValueError(
+            f"jrnn.rnn: dtype is {dtype!r}, but a floating-point dtype is needed, such as "
+            "jnp.bfloat16, or None"
+        )
+
+    def one(leaf):
+        leaf = jnp.asarray(leaf)
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(one, tree)
 
 
 def check_lengths(

@@ -41,6 +41,7 @@ def lstm_cudnn(
     masked_output: str = "zero",
     key: jax.Array | None = None,
     checkpoint: Checkpoint = None,
+    dtype: Any = None,
 ) -> tuple[LSTMState, jax.Array]:
     """Returns what ``jrnn.lstm`` returns, ``(state, ys)``, computed by cuDNN.
 
@@ -72,6 +73,8 @@ def lstm_cudnn(
         raise _error(
             f"checkpoint is {checkpoint!r}", "checkpoint=None, for cuDNN keeps what it needs"
         )
+    if dtype is not None:
+        raise _error(f"dtype is {dtype}", "dtype=None, for it computes in float32 alone")
     if unroll != 1:
         raise _error(f"unroll is {unroll}", "unroll=1, for there is no loop")
     if masked_output != "zero":

@@ -6,11 +6,18 @@ from typing import Any, Literal, TypedDict
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jrnn.cells.base import Cell, Params, State, check_cell
 from jrnn.cells.dropout import draws
-from jrnn.layers.arguments import check_checkpoint, check_lengths, check_options, flags, layout
+from jrnn.layers.arguments import (
+    cast,
+    check_checkpoint,
+    check_lengths,
+    check_options,
+    flags,
+    layout,
+)
 from jrnn.scan import Checkpoint, Implementation, scan_cell
 from jrnn.scan.direction import first_step
 
@@ -31,6 +38,7 @@ class LoopOptions(TypedDict, total=False):
     masked_output: Literal["zero", "repeat"]
     key: jax.Array | None
     checkpoint: Checkpoint
+    dtype: DTypeLike | None
 
 
 class TimeOptions(LoopOptions, total=False):
@@ -58,6 +66,7 @@ def rnn(
     key: jax.Array | None = None,
     implementation: Implementation = "auto",
     checkpoint: Checkpoint = None,
+    dtype: DTypeLike | None = None,
 ) -> tuple[State, Any]:
     """Runs any cell over a sequence and returns ``(state, ys)``.
 
@@ -103,6 +112,9 @@ def rnn(
             state is, and k steps at a time are run again on the way back: a second forward pass,
             and memory for T / k + 4 k states or so in place of T. "sqrt": k is half the root of
             T. The numbers are the same; ``jrnn.memory_plan`` says the bytes.
+        dtype: Of the computation: parameters, input and initial state are cast to it, and state
+            and outputs have it. None promotes parameters and input to one dtype, as JAX does.
+            Sums and gates of 16-bit computations are float32, the carried state is not.
 
     Returns:
         ``(state, ys)``. A step that does not count leaves the state as it was, and what ``xs``
@@ -135,6 +147,7 @@ def rnn(
         key=key,
         implementation=implementation,
         checkpoint=checkpoint,
+        dtype=dtype,
     )
 
 
@@ -157,6 +170,7 @@ def run_loop(
     key: jax.Array | None = None,
     implementation: Implementation = "auto",
     checkpoint: Checkpoint = None,
+    dtype: DTypeLike | None = None,
     **options: Any,
 ) -> tuple[Any, Any]:
     """Returns ``scan``'s ``(state, ys)`` for checked arguments, time where the input has it."""
@@ -168,6 +182,10 @@ def run_loop(
             "DropoutCell(LSTMCell(), dropout=0.1), or leave the key out"
         )
     xs = jax.tree.map(jnp.asarray, xs)
+    if dtype is not None:
+        params, xs = cast((params, xs), dtype)
+        for name in ("initial_state", "initial_output"):
+            options[name] = cast(options.get(name), dtype)
     axis, batch, steps = layout(xs, feature_ndim, time_major)
     check_lengths(lengths, batch, steps)
     check_checkpoint(checkpoint, steps)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from jrnn.cells.base import is_narrow, wide
 from jrnn.scan.blocks import Plan, over_blocks, split_steps
 from jrnn.scan.linear import StepDerivative, is_floating
 from jrnn.scan.program import without_repetition
@@ -45,6 +46,8 @@ def loop(
         xs: Pytree of inputs, time first.
         plan: How to run it.
     """
+    if any(is_narrow(leaf.dtype) for leaf in jax.tree.leaves(fixed)):
+        return _with_wide_gradient(step, prepare, fixed, state, xs, plan)
     if plan.segment is not None:
         return _in_segments(step, prepare, fixed, state, xs, plan)
 
@@ -61,6 +64,22 @@ def loop(
     if _steps(xs) == 0:
         return jax.lax.scan(lambda s, x: step(fixed, s, prepare(fixed, x)), state, xs)
     return run(fixed, state, xs)
+
+
+def _with_wide_gradient(step, prepare, fixed, state, xs, plan: Plan):
+    """Returns the loop's results; a 16-bit weight's gradient is summed over time in float32."""
+    dtypes = jax.tree.map(lambda leaf: leaf.dtype, fixed)
+
+    def as_given(fixed):
+        return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), fixed, dtypes)
+
+    def given_step(fixed, state, z):
+        return step(as_given(fixed), state, z)
+
+    def given_prepare(fixed, x):
+        return prepare(as_given(fixed), x)
+
+    return loop(given_step, given_prepare, wide(fixed), state, xs, plan)
 
 
 def _in_segments(step, prepare, fixed, state, xs, plan: Plan):

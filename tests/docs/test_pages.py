@@ -58,6 +58,17 @@ def test_quickstart(tmp_path):
     assert ran["ys"].shape == (4, 20, 8)
 
 
+def test_dtypes_and_memory():
+    run_python("dtypes.md")
+    ran = run_python("memory.md")
+    assert ran["plain"].total > 5 * ran["dialled"].total
+
+
+def test_truncated_bptt():
+    ran = run_python("truncated_bptt.md")
+    assert ran["losses"][-1] < 0.5 * ran["losses"][0]
+
+
 def test_home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keras.Sequential([keras.Input((5, 3)), layers.GRU(4)]).save("model.keras")
