@@ -153,7 +153,7 @@ def test_what_does_not_fit():
     cell = CELLS["gru"]
     params, state, (xs, targets) = problem(cell)
     for chunk in (0, 2.0, True):
-        with pytest.raises(ValueError, match="chunk is .* but a positive integer"):
+        with pytest.raises(ValueError, match=r"chunk is .* but a positive integer"):
             jrnn.truncated_bptt(mean_square(cell), chunk=chunk)
     run = jrnn.truncated_bptt(mean_square(cell), chunk=4)
     with pytest.raises(ValueError, match=r"\[10, 11\] steps"):
