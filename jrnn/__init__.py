@@ -7,12 +7,18 @@ from jrnn import activations, constraints, initializers, regularizers
 from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUParams, ConvGRUState
 from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams, ConvLSTMState
+from jrnn.cells.drop_connect import DropConnectCell
 from jrnn.cells.dropout import DropoutCell
 from jrnn.cells.gru import GRUCell, GRUParams, GRUState
+from jrnn.cells.layer_norm import LayerNormCell, LayerNormParams
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
+from jrnn.cells.noise import Clock, ClockedState
+from jrnn.cells.norm import Norm, NormCell, NormParams
+from jrnn.cells.residual import ProjectionCell, ProjectionParams, ResidualCell
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.cells.sru import SRUCell, SRUParams, SRUState
 from jrnn.cells.stacked import StackedCell
+from jrnn.cells.zoneout import ZoneoutCell
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.convolutional import conv_gru, conv_lstm
 from jrnn.layers.memory import MemoryPlan, memory_plan
@@ -30,12 +36,15 @@ __all__ = [
     "BidirectionalParams",
     "BidirectionalState",
     "Cell",
+    "Clock",
+    "ClockedState",
     "ConvGRUCell",
     "ConvGRUParams",
     "ConvGRUState",
     "ConvLSTMCell",
     "ConvLSTMParams",
     "ConvLSTMState",
+    "DropConnectCell",
     "DropoutCell",
     "GRUCell",
     "GRUParams",
@@ -44,7 +53,15 @@ __all__ = [
     "LSTMCell",
     "LSTMParams",
     "LSTMState",
+    "LayerNormCell",
+    "LayerNormParams",
     "MemoryPlan",
+    "Norm",
+    "NormCell",
+    "NormParams",
+    "ProjectionCell",
+    "ProjectionParams",
+    "ResidualCell",
     "SRUCell",
     "SRUParams",
     "SRUState",
@@ -52,6 +69,7 @@ __all__ = [
     "SimpleRNNParams",
     "SimpleRNNState",
     "StackedCell",
+    "ZoneoutCell",
     "activations",
     "bidirectional",
     "constraints",

@@ -180,19 +180,21 @@ class LSTMCell(Cell):
             hidden, cell = lstm_gates(_pre(params, state, z, dropout), wide(state.cell))
         else:
             *_, output, cell = self.gate_values(params, state, z, dropout=dropout)
-            hidden = output * self._output_activation()(cell)
+            hidden = output * self.of_cell(cell)
         hidden, cell = narrowed((hidden, cell), state.hidden.dtype)
-        if params.projection is not None:
-            hidden = _clipped(product(hidden, params.projection), self.projection_clip)
-            hidden = narrowed(hidden, state.hidden.dtype)
+        hidden = self.projected(params, hidden)
         return LSTMState(hidden, cell), hidden
 
     def gate_values(
         self, params: LSTMParams, state: LSTMState, z: jax.Array, *, dropout: Masks = ()
     ) -> LSTMGates:
         """Returns what ``step`` computes on the way: the gates and the next cell [..., U]."""
-        gate, old_cell = activations.get(self.recurrent_activation), wide(state.cell)
-        i, f, g, o = jnp.split(_pre(params, state, z, dropout), 4, axis=-1)
+        return self.gates_of(params, _pre(params, state, z, dropout), wide(state.cell))
+
+    def gates_of(self, params: LSTMParams, pre: jax.Array, old_cell: jax.Array) -> LSTMGates:
+        """Returns ``gate_values`` for pre-activations i, f, c, o [..., 4U]."""
+        gate = activations.get(self.recurrent_activation)
+        i, f, g, o = jnp.split(pre, 4, axis=-1)
         peephole = wide(params.peephole)
         if peephole is not None:
             i = i + to_rank(peephole[0], i) * old_cell
@@ -202,6 +204,17 @@ class LSTMCell(Cell):
         if peephole is not None:
             o = o + to_rank(peephole[2], o) * cell
         return LSTMGates(i, f, g, gate(o), cell)
+
+    def of_cell(self, cell: jax.Array) -> jax.Array:
+        """Returns what the output gate lets through: the cell after its activation."""
+        return self._output_activation()(cell)
+
+    def projected(self, params: LSTMParams, hidden: jax.Array) -> jax.Array:
+        """Returns the output [..., U or P] from the hidden state before the projection."""
+        if params.projection is None:
+            return hidden
+        out = _clipped(product(hidden, params.projection), self.projection_clip)
+        return narrowed(out, hidden.dtype)
 
     def _output_activation(self) -> Activation:
         chosen = self.activation if self.output_activation is None else self.output_activation

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jrnn.cells.base import Cell, check_cell
-from jrnn.cells.dropout import draws
+from jrnn.cells.noise import drawn, draws
+from jrnn.cells.wrapper import init_cell, output_features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,16 @@ class StackedCell(Cell):
         """Number of feature axes of the input: the lowest cell's."""
         return getattr(self.cells[0], "feature_ndim", 1)
 
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the features, of images of the channels, from the end: the lowest cell's."""
+        return getattr(self.cells[0], "channel_axis", -1)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether ``draw`` draws anything: for any of the cells."""
+        return any(map(draws, self.cells))
+
     def init(
         self,
         key: jax.Array,
@@ -62,23 +72,21 @@ class StackedCell(Cell):
         for cell, size, cell_key in zip(
             self.cells, sizes, jax.random.split(key, len(sizes)), strict=True
         ):
-            drawn = cell.init(cell_key, features, size, *([] if dtype is None else [dtype]))
-            params.append(drawn)
-            features = _output_features(cell, drawn, features)
+            fresh = init_cell(cell, cell_key, features, size, dtype)
+            params.append(fresh)
+            features = output_features(cell, fresh, features)
         return tuple(params)
 
     def draw(self, key: jax.Array, params: tuple, x: Any) -> tuple:
-        """Returns the parameters with masks of the cells that have dropout, for one input ``x``."""
-        drawn = []
+        """Returns the parameters with what the cells draw, for one step's input ``x``."""
+        every = []
         keys = jax.random.split(key, len(self.cells))
         for cell, cell_params, cell_key in zip(self.cells, params, keys, strict=True):
-            if draws(cell):
-                drawing: Any = cell
-                cell_params = drawing.draw(cell_key, cell_params, x)
-            drawn.append(cell_params)
+            cell_params = drawn(cell, cell_key, cell_params, x)
+            every.append(cell_params)
             z = cell.project(cell_params, x)
             x = cell.step(cell_params, cell.initial_state(cell_params, z), z)[1]
-        return tuple(drawn)
+        return tuple(every)
 
     def initial_state(self, params: tuple, z: Any) -> tuple:
         """Returns each cell's initial state."""
@@ -108,13 +116,3 @@ class StackedCell(Cell):
             next_state, y = cell.step(cell_params, cell_state, cell.project(cell_params, y))
             states.append(next_state)
         return tuple(states), y
-
-
-def _output_features(cell: Cell, params: Any, features: Any) -> int:
-    """Returns the size of the cell's output, found by an abstract step."""
-
-    def one_step(x):
-        z = cell.project(params, x)
-        return cell.step(params, cell.initial_state(params, z), z)[1]
-
-    return jax.eval_shape(one_step, jax.ShapeDtypeStruct((features,), jnp.float32)).shape[-1]

@@ -1,6 +1,6 @@
 """What Flax has in another form: the state, activations, outputs of a reversed sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,12 +11,13 @@ from jrnn.activations import Activation
 from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUState
 from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMState
-from jrnn.cells.dropout import DropoutCell
 from jrnn.cells.gru import GRUCell, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMState
+from jrnn.cells.noise import ClockedState
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNState
 from jrnn.cells.sru import SRUCell, SRUState
 from jrnn.cells.stacked import StackedCell
+from jrnn.cells.wrapper import Wrapper
 
 _STATES: dict[type, Any] = {
     LSTMCell: LSTMState,
@@ -31,10 +32,11 @@ _STATES: dict[type, Any] = {
 def carry_of(cell: Cell, state: Any) -> Any:
     """Returns the carry: ``(cell, hidden)`` of an LSTM, the one array of jrnn's other cells.
 
-    A stack has a tuple of them. The state of a cell of one's own is the carry itself.
+    A stack has a tuple of them, a ``ClockedState`` holds its cell's. The state of a cell of one's
+    own is the carry itself.
     """
-    if isinstance(cell, DropoutCell):
-        return carry_of(cell.cell, state)
+    if isinstance(cell, Wrapper):
+        return _inside(carry_of, cell, state)
     if isinstance(cell, StackedCell):
         return tuple(map(carry_of, cell.cells, state))
     kind = _STATES.get(type(cell))
@@ -49,8 +51,8 @@ def state_of(cell: Cell, carry: Any) -> Any:
     Raises:
         ValueError: If the carry of an LSTM is no pair, or a stack's has not one for each cell.
     """
-    if isinstance(cell, DropoutCell):
-        return state_of(cell.cell, carry)
+    if isinstance(cell, Wrapper):
+        return _inside(state_of, cell, carry)
     if isinstance(cell, StackedCell):
         _check_length(cell, carry, len(cell.cells))
         return tuple(map(state_of, cell.cells, carry))
@@ -63,6 +65,13 @@ def state_of(cell: Cell, carry: Any) -> Any:
     _check_length(cell, carry, 2)
     _check_arrays(cell, carry)
     return kind(hidden=carry[1], cell=carry[0])
+
+
+def _inside(turn: Callable[[Cell, Any], Any], cell: Wrapper, state: Any) -> Any:
+    """Returns the inner cell's state turned, in the clock's company if there is one."""
+    if isinstance(state, ClockedState):
+        return state._replace(state=turn(cell.cell, state.state))
+    return turn(cell.cell, state)
 
 
 def carries_of_layers(layers: Sequence[Any], initial_carry: Sequence[Any] | None) -> list[Any]:

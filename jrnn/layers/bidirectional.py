@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.cells.base import Cell
-from jrnn.cells.dropout import draws
 from jrnn.cells.lstm import LSTMCell, LSTMParams
+from jrnn.cells.noise import draws
 from jrnn.layers.recurrent import TimeOptions, rnn, run_loop
 from jrnn.scan import directions_share_loop, scan_both
 

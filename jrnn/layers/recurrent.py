@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jrnn.cells.base import Cell, Params, State, check_cell
-from jrnn.cells.dropout import draws
+from jrnn.cells.noise import draws
 from jrnn.layers.arguments import (
     cast,
     check_checkpoint,

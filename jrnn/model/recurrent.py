@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.base import Cell
-from jrnn.cells.dropout import DropoutCell, draws
+from jrnn.cells.dropout import DropoutCell
+from jrnn.cells.noise import draws
 from jrnn.layers.bidirectional import BidirectionalState, merge_function
 from jrnn.layers.recurrent import rnn
 from jrnn.model.layer import Layer, Mask, Result, Training, steps_of

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.base import Cell, Params, State, check_structure, to_rank
+from jrnn.cells.noise import Clock
 
 
 class Direction(NamedTuple):
@@ -58,7 +59,7 @@ def direction(
         state, last_output = carry
         z, is_valid, is_crossing = step
         if is_crossing is not None:
-            state = _where(is_crossing, fresh, state)
+            state = _restarted(is_crossing, fresh, state)
         next_state, y = cell.step(params, state, z)
         if is_valid is not None:
             next_state = _where(is_valid, next_state, state)
@@ -108,6 +109,15 @@ def _where(condition: jax.Array, new: Any, old: Any) -> Any:
         return jnp.where(condition.reshape(shape), a, b)
 
     return jax.tree.map(select, new, old)
+
+
+def _restarted(is_crossing: jax.Array, fresh: Any, state: Any) -> Any:
+    """Returns the fresh state at a border; clocks run on, so that no noise comes twice."""
+
+    def select(new, old):
+        return old if isinstance(old, Clock) else _where(is_crossing, new, old)
+
+    return jax.tree.map(select, fresh, state, is_leaf=lambda node: isinstance(node, Clock))
 
 
 def _like(name: str, given: Any, reference: Any) -> Any:

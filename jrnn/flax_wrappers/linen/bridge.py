@@ -141,7 +141,7 @@ def _cell(module: CellModule, params: Any) -> nnx.RNNCell:
         init = None  # as the cell starts anyway
     tree = module.arrays(params)
     plain = nn.meta.unbox(tree)
-    kernel = getattr(plain, "kernel", None)
+    kernel = getattr(plain, "kernel", None) if is_flat(plain) else None
     features = None if kernel is None else kernel.shape[-2]
     made = nnx.RNNCell(
         module.plain,

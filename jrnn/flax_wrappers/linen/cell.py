@@ -93,12 +93,18 @@ class CellModule(RNNCellBase):
         if self.carry_init is None:
             return start()
         shapes, structure = jax.tree.flatten(jax.eval_shape(start))
-        dtype = self.param_dtype
         drawn = [
-            self.carry_init(key, leaf.shape, leaf.dtype if dtype is None else dtype)
+            self._first(key, leaf)
             for key, leaf in zip(jax.random.split(rng, len(shapes)), shapes, strict=True)
         ]
         return jax.tree.unflatten(structure, drawn)
+
+    @nn.nowrap
+    def _first(self, key: jax.Array, leaf: Any) -> jax.Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):  # a clock: how many steps a row has done
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        dtype = leaf.dtype if self.param_dtype is None else self.param_dtype
+        return self.carry_init(key, leaf.shape, dtype)
 
 
 class RNNCell(CellModule):

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.typing import ArrayLike
 
 import jrnn
-from jrnn.cells.dropout import draws
+from jrnn.cells.noise import draws
 from jrnn.flax_wrappers.carry import (
     carries_of_layers,
     carry_of,

@@ -1,5 +1,6 @@
 """Cells as NNX modules: a cell's choices, its sizes and its parameters."""
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -123,7 +124,12 @@ class RNNCell(nnx.RNNCellBase):
         if rngs is None:
             raise ValueError("jrnn.flax_wrappers: carry_init needs rngs to draw from; give both")
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
-        return jax.tree.map(lambda leaf: carry_init(stream(), leaf.shape, leaf.dtype), carry)
+
+        def first(leaf):  # of a clock, how many steps a row has done, there is nothing to draw
+            floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+            return carry_init(stream(), leaf.shape, leaf.dtype) if floating else leaf
+
+        return jax.tree.map(first, carry)
 
 
 def _is_variable(leaf: Any) -> bool:
@@ -141,7 +147,7 @@ def _as_variables(params: Any, metadata: Mapping[str, Metadata]) -> Any:
             f"{type(params).__name__}, with fields {getattr(params, '_fields', ())}"
         )
     made = {
-        field: None if value is None else nnx.Param(value, **metadata.get(field, {}))
+        field: jax.tree.map(functools.partial(nnx.Param, **metadata.get(field, {})), value)
         for field, value in zip(params._fields, params, strict=True)
     }
     return type(params)(**made)

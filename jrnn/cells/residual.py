@@ -1,0 +1,145 @@
+"""What goes around a cell, and what comes after it: residual and skip connections, projection."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jrnn import activations, initializers
+from jrnn.activations import Activation
+from jrnn.cells.base import Params, State, check_bias, check_sizes, project_input
+from jrnn.cells.noise import drawn, float_type
+from jrnn.cells.wrapper import Wrapper, check_own, init_cell, output_features
+from jrnn.initializers import Initializer
+
+
+@dataclasses.dataclass(frozen=True)
+class ResidualCell(Wrapper):
+    """A cell whose input goes around it to the output.
+
+    The output is ``x + y`` for the inner cell's output ``y``, or what ``merge`` makes of ``x`` and
+    ``y``. State and parameters are the inner cell's.
+
+    Args:
+        cell: The cell.
+        merge: "add", "concat" (x first, along the features: a skip connection), or a function of
+            ``x`` and ``y``.
+
+    Raises:
+        ValueError: If ``merge`` is unknown, or x and y have different shapes to be added.
+
+    Source: He et al., 2015 (arXiv:1512.03385); Wu et al., 2016 (arXiv:1609.08144), over LSTMs.
+    """
+
+    merge: Literal["add", "concat"] | Callable[[jax.Array, jax.Array], Any] = "add"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.merge) and self.merge not in ("add", "concat"):
+            raise ValueError(
+                f"ResidualCell: merge is {self.merge!r}, but 'add', 'concat' or a function of x "
+                "and y is needed"
+            )
+
+    def initial_state(self, params: Params, z: tuple[Any, Any]) -> State:
+        """Returns the inner cell's initial state."""
+        return self.cell.initial_state(params, z[0])
+
+    def project(self, params: Params, xs: Any) -> tuple[Any, Any]:
+        """Returns the inner cell's projection, and the input."""
+        return self.cell.project(params, xs), xs
+
+    def step(self, params: Params, state: State, z: tuple[Any, Any]) -> tuple[State, Any]:
+        """Returns the inner cell's next state, and its output merged with the input."""
+        z, x = z
+        state, y = self.cell.step(params, state, z)
+        if callable(self.merge):
+            return state, self.merge(x, y)
+        if self.merge == "concat":
+            dtype = jnp.result_type(x, y)
+            return state, jnp.concatenate([x.astype(dtype), y.astype(dtype)], self.channel_axis)
+        if x.shape != y.shape:
+            raise ValueError(
+                f"ResidualCell: x has shape {x.shape} and the output of {type(self.cell).__name__} "
+                f"{y.shape}, which cannot be added; use as many units as there are features, "
+                "ProjectionCell, merge='concat' or a function"
+            )
+        return state, x + y
+
+
+class ProjectionParams(NamedTuple):
+    """Parameters of a cell and of the projection of its output."""
+
+    params: Any  # the inner cell's
+    kernel: jax.Array  # [U, P]
+    bias: jax.Array | None = None  # [P]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProjectionCell(Wrapper):
+    """A cell whose output goes through a dense layer: ``activation(y @ kernel + bias)``.
+
+    The state is the inner cell's, and is not projected (that is ``LSTMCell(projection=...)``). Of
+    images each pixel's channels are projected.
+
+    Args:
+        cell: The cell.
+        features: Size ``P`` of the output that ``init`` draws parameters for.
+        use_bias: Whether the parameters hold a bias.
+        activation: A function or a name known to ``jrnn.activations.get``.
+        kernel_initializer: A function or name known to ``jrnn.initializers.get``.
+        bias_initializer: Likewise, for the bias.
+
+    Source: ``tf.contrib.rnn.OutputProjectionWrapper``.
+    """
+
+    features: int
+    use_bias: bool = True
+    activation: Activation | str = "linear"
+    kernel_initializer: Initializer | str = "glorot_uniform"
+    bias_initializer: Initializer | str = "zeros"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sizes("ProjectionCell", features=self.features)
+        activations.get(self.activation)
+        initializers.get(self.kernel_initializer)
+        initializers.get(self.bias_initializer)
+
+    def init(
+        self, key: jax.Array, features: Any, units: Any, dtype: DTypeLike | None = None
+    ) -> ProjectionParams:
+        """Returns the inner cell's fresh parameters, kernel [U, P] and bias [P]."""
+        of_cell, of_kernel, of_bias = jax.random.split(key, 3)
+        params = init_cell(self.cell, of_cell, features, units, dtype)
+        own = float_type(params)
+        size = output_features(self.cell, params, features)
+        kernel = initializers.get(self.kernel_initializer)(of_kernel, (size, self.features), own)
+        if not self.use_bias:
+            return ProjectionParams(params, kernel)
+        bias = initializers.get(self.bias_initializer)(of_bias, (self.features,), own)
+        return ProjectionParams(params, kernel, bias)
+
+    def draw(self, key: jax.Array, params: ProjectionParams, x: Any) -> ProjectionParams:
+        """Returns the parameters with what the inner cell draws, for one step's input ``x``."""
+        return params._replace(params=drawn(self.cell, key, params.params, x))
+
+    def initial_state(self, params: ProjectionParams, z: Any) -> State:
+        """Returns the inner cell's initial state."""
+        return self.cell.initial_state(params.params, z)
+
+    def project(self, params: ProjectionParams, xs: Any) -> Any:
+        """Returns the inner cell's projection."""
+        check_own("ProjectionCell", params, ProjectionParams)
+        check_bias("ProjectionCell", params.bias, self.use_bias, params.kernel.shape[1:])
+        return self.cell.project(params.params, xs)
+
+    def step(self, params: ProjectionParams, state: State, z: Any) -> tuple[State, jax.Array]:
+        """Returns the inner cell's next state and the projected output [..., P]."""
+        state, y = self.cell.step(params.params, state, z)
+        y = jnp.moveaxis(y, self.channel_axis, -1)
+        y = project_input("ProjectionCell: the projection", y, params.kernel, params.bias)
+        return state, activations.get(self.activation)(jnp.moveaxis(y, -1, self.channel_axis))

@@ -1,0 +1,138 @@
+"""Zoneout: units that keep their value of the step before."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.cells.base import Params, State
+from jrnn.cells.noise import (
+    Clock,
+    ClockedState,
+    check_rate,
+    drawn,
+    draws,
+    kept_now,
+    row_keys,
+    start,
+    tick,
+)
+from jrnn.cells.wrapper import Wrapper
+
+
+class ZoneoutParams(NamedTuple):
+    """A cell's parameters with what draws its noise; ``ZoneoutCell.draw`` makes them."""
+
+    params: Any
+    keys: tuple[jax.Array, ...]  # for each of the state's arrays a key for each row, [...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ZoneoutCell(Wrapper):
+    """A cell some of whose units keep, at random, their value of the step before.
+
+    With ``k`` drawn at each step, 1 with the probability of its array and otherwise 0, every array
+    of the state becomes::
+
+        s' = k * s + (1 - k) * step(s)               # with a key: training
+        s' = rate * s + (1 - rate) * step(s)         # without one: what is expected
+
+    Where the output is an array of the state, as in an LSTM and a GRU, it is the new one of these.
+    The state is a ``ClockedState``, which knows how many steps each row has done: a sequence in
+    pieces, with one key and the state passed on, has the noise of the whole. A reset of the state
+    is not noise: nothing is kept across it.
+
+    Args:
+        cell: Any cell.
+        hidden: Probability, from 0 to 1, that a unit of the hidden state keeps its value.
+        cell_state: Likewise, of an LSTM's or SRU's cell: of what is named ``cell`` in the state.
+
+    Raises:
+        ValueError: If a probability is out of range, or is for what the state does not have.
+
+    Source: Krueger et al., 2016 (arXiv:1606.01305).
+    """
+
+    hidden: float = 0.0
+    cell_state: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rate("ZoneoutCell", "hidden", self.hidden)
+        check_rate("ZoneoutCell", "cell_state", self.cell_state)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether ``draw`` draws anything: always."""
+        return True
+
+    def draw(self, key: jax.Array, params: Params, x: Any) -> ZoneoutParams:
+        """Returns the parameters with keys for each row, for one step's input ``x`` [..., F]."""
+        if draws(self.cell):
+            key, of_cell = jax.random.split(key)
+            params = drawn(self.cell, of_cell, params, x)
+        state = self.cell.initial_state(params, self.cell.project(params, x))
+        keys = jax.random.split(key, len(jax.tree.leaves(state)))
+        return ZoneoutParams(params, tuple(row_keys(one, x, self.feature_ndim) for one in keys))
+
+    def initial_state(self, params: Params | ZoneoutParams, z: tuple[Any, Clock]) -> ClockedState:
+        """Returns the inner cell's initial state, and a clock at 0."""
+        state = self.cell.initial_state(_inner(params), z[0])
+        self._rates(state)
+        return ClockedState(state, z[1])
+
+    def project(self, params: Params | ZoneoutParams, xs: Any) -> tuple[Any, Clock]:
+        """Returns the inner cell's projection, and for each row a clock at 0."""
+        return self.cell.project(_inner(params), xs), start(xs, self.feature_ndim)
+
+    def step(
+        self, params: Params | ZoneoutParams, state: ClockedState, z: tuple[Any, Clock]
+    ) -> tuple[ClockedState, Any]:
+        """Returns the next state and the output."""
+        stepped, y = self.cell.step(_inner(params), state.state, z[0])
+        rates = self._rates(state.state)
+        new, structure = jax.tree.flatten(stepped)
+        mixed = []
+        for k, (before, after) in enumerate(zip(jax.tree.leaves(state.state), new, strict=True)):
+            if rates[k] == 0:
+                mixed.append(after)
+            elif isinstance(params, ZoneoutParams):
+                shape = before.shape[state.clock.steps.ndim :]
+                moves = kept_now(params.keys[k], state.clock, rates[k], shape)
+                mixed.append(jnp.where(moves, after, before))
+            else:
+                mixed.append(rates[k] * before + (1 - rates[k]) * after)
+        outputs = [mix for mix, after in zip(mixed, new, strict=True) if after is y]
+        stepped = jax.tree.unflatten(structure, mixed)
+        return ClockedState(stepped, tick(state.clock)), outputs[0] if outputs else y
+
+    def _rates(self, state: State) -> list[float]:
+        """Returns the probability for each array of a state, by its name there."""
+        arrays, _ = jax.tree_util.tree_flatten_with_path(state)
+        names = [
+            getattr(path[-1], "name", "") if path else ""
+            for path, array in arrays
+            if jnp.issubdtype(array.dtype, jnp.floating)
+        ]
+        for option, there in (
+            ("hidden", any(name != "cell" for name in names)),
+            ("cell_state", "cell" in names),
+        ):
+            if getattr(self, option) and not there:
+                raise ValueError(
+                    f"ZoneoutCell: {option} is {getattr(self, option)}, but the state of "
+                    f"{type(self.cell).__name__} has none, its arrays being {names}"
+                )
+        return [
+            0.0
+            if not jnp.issubdtype(array.dtype, jnp.floating)
+            else self.cell_state
+            if path and getattr(path[-1], "name", "") == "cell"
+            else self.hidden
+            for path, array in arrays
+        ]
+
+
+def _inner(params: Any) -> Params:
+    return params.params if isinstance(params, ZoneoutParams) else params
