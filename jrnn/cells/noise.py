@@ -64,8 +64,10 @@ def row_keys(key: jax.Array, x: Any, feature_ndim: int) -> jax.Array:
     """Returns a key for each row of one step's input ``x`` [..., *features]."""
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
-    leaf = jax.tree.leaves(x)[0]
-    return jax.random.split(key, leaf.shape[: leaf.ndim - feature_ndim])
+    zeros = start(x, feature_ndim).steps[..., None].astype(jnp.uint32)
+    data = jax.random.key_data(jax.random.split(key, zeros.shape[:-1]))
+    # With zeros made from x the keys are sharded as x is, and vary over the axes that x does.
+    return jax.random.wrap_key_data(data + zeros, impl=jax.random.key_impl(key))
 
 
 def kept_now(keys: jax.Array, clock: Clock, rate: float, shape: tuple[int, ...]) -> jax.Array:

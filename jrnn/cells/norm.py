@@ -56,7 +56,7 @@ def normalized(
     With ``rms``, ``x / sqrt(mean(x**2) + epsilon) * gain``. Statistics are of each block for
     itself, whose sizes are as ``blocks``, and computed in 32 bits at least.
     """
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
     unit = x.shape[-1] // sum(blocks)
     ends = [unit * sum(blocks[: k + 1]) for k in range(len(blocks) - 1)]
     parts = []

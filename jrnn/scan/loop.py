@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from jrnn.cells.base import is_narrow, wide
@@ -254,6 +253,6 @@ def _as_tangents(results: Any, tangents: Sequence[Any]) -> Any:
     def tangent(leaf):
         if is_floating(leaf):
             return next(given).astype(leaf.dtype)
-        return np.zeros(leaf.shape, jax.dtypes.float0)
+        return SymbolicZero(jax.typeof(leaf).to_tangent_aval())
 
     return jax.tree.map(tangent, results)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jrnn
+from jrnn.cells import noise
 
 B, T, F, U = 2, 3, 3, 4
 
@@ -50,6 +51,7 @@ def over_time(step: Callable, state: Any, xs: Any, axis: int = -2, reverse: bool
     return state, jax.tree.map(lambda *y: jnp.stack(y, axis), *(ys[t] for t in sorted(ys)))
 
 
+SMOOTH = 0.1  # an epsilon of norms; with a small one differences are no good derivatives
 CELLS = {
     "SimpleRNNCell": jrnn.SimpleRNNCell(),
     "GRUCell": jrnn.GRUCell(),
@@ -62,6 +64,30 @@ CELLS = {
     "ConvGRUCell": jrnn.ConvGRUCell(rank=1, kernel_size=2, padding="same"),
     "StackedCell": jrnn.StackedCell([jrnn.GRUCell(), jrnn.LSTMCell()]),
     "DropoutCell": jrnn.DropoutCell(jrnn.LSTMCell(), 0.4, 0.3),
+    "DropoutCell, per step": jrnn.DropoutCell(
+        jrnn.GRUCell(), 0.4, 0.3, output_dropout=0.2, per_step=True
+    ),
+    "ZoneoutCell": jrnn.ZoneoutCell(jrnn.LSTMCell(), 0.4, 0.3),
+    "DropConnectCell": jrnn.DropConnectCell(jrnn.LSTMCell(), 0.4),
+    "LayerNormCell, GRU": jrnn.LayerNormCell(jrnn.GRUCell(), epsilon=SMOOTH),
+    "LayerNormCell, LSTM": jrnn.LayerNormCell(jrnn.LSTMCell(), "contrib", SMOOTH),
+    "NormCell": jrnn.NormCell(jrnn.LSTMCell(), epsilon=SMOOTH),
+    "ResidualCell": jrnn.ResidualCell(jrnn.GRUCell(), "concat"),
+    "ProjectionCell": jrnn.ProjectionCell(jrnn.GRUCell(), 2, activation="tanh"),
+    "cells in cells": jrnn.StackedCell(
+        [
+            jrnn.ResidualCell(
+                jrnn.ZoneoutCell(jrnn.DropConnectCell(jrnn.LSTMCell(), 0.3), 0.4), "concat"
+            ),
+            jrnn.DropoutCell(
+                jrnn.NormCell(
+                    jrnn.LayerNormCell(jrnn.LSTMCell(), "addons", SMOOTH), "output", SMOOTH
+                ),
+                0.3,
+                per_step=True,
+            ),
+        ]
+    ),
 }
 KEY = 7
 
@@ -94,9 +120,29 @@ def row_by_row(function: Callable, ndim: int) -> Callable:
 
 
 def drawn(cell, params, x):
-    """The parameters with masks for one step's input ``x``, if the cell has any."""
-    random = isinstance(cell, jrnn.DropoutCell)
-    return cell.draw(jax.random.key(KEY), params, jnp.asarray(x)) if random else params
+    """The parameters with what the cell draws for one step's input ``x``, if it draws."""
+    return noise.drawn(cell, jax.random.key(KEY), params, jnp.asarray(x))
+
+
+def counting(function, shapes):
+    """The function, with the state's counters as floating-point numbers in and out.
+
+    As such they can be differentiated, and cast with the rest.
+    """
+
+    def is_count(leaf):
+        return jnp.issubdtype(leaf.dtype, jnp.integer)
+
+    def run(params, state, x):
+        given = jax.tree.leaves(state)[0].dtype
+
+        def whole(leaf, shape):
+            return jnp.round(leaf).astype(shape.dtype) if is_count(shape) else leaf
+
+        outputs = function(params, jax.tree.map(whole, state, shapes), x)
+        return jax.tree.map(lambda leaf: leaf.astype(given) if is_count(leaf) else leaf, outputs)
+
+    return run if any(map(is_count, jax.tree.leaves(shapes))) else function
 
 
 def one_step(cell, features, units):
@@ -107,10 +153,13 @@ def one_step(cell, features, units):
         params = drawn(cell, params, x)
         return cell.step(params, state, cell.project(params, x))
 
-    random = isinstance(cell, jrnn.DropoutCell)
+    def call(params, state, x):
+        return cell(drawn(cell, params, x), state, x)
+
+    random = noise.draws(cell)
     return Subject(
-        lambda params, state, x: cell(drawn(cell, params, x), state, x),
-        plain if random else row_by_row(plain, len(shapes[2].shape)),
+        counting(call, shapes[1]),
+        counting(plain, shapes[1]) if random else row_by_row(plain, len(shapes[2].shape)),
         shapes,
         next_state=lambda outputs: outputs[0],
         key=random,
@@ -130,7 +179,7 @@ def unrolled(cell, axis=-2, reverse=False):
 def layer(cell, features, units):
     """A cell through ``jrnn.rnn``."""
     params, state, x = shapes_of(cell, features, units)
-    random = isinstance(cell, jrnn.DropoutCell)
+    random = noise.draws(cell)
     axis = -1 - len(x.shape)
 
     def call(params, state, xs):
@@ -138,8 +187,8 @@ def layer(cell, features, units):
         return jrnn.rnn(cell, params, xs, initial_state=state, key=key)
 
     return Subject(
-        call,
-        unrolled(cell, axis),
+        counting(call, state),
+        counting(unrolled(cell, axis), state),
         (params, state, s(T, *x.shape)),
         axis,
         lambda outputs: outputs[0],
@@ -213,11 +262,16 @@ def subjects(features=F, units=U) -> dict[str, Subject]:
 
 
 def arguments(subject: Subject, batch=(B,), seed=0, steps=None):
-    """Random float64 ``(params, state, x)``, halved, lest gates saturate."""
+    """Random float64 ``(params, state, x)``, halved, lest gates saturate; counters are whole."""
     rng = np.random.default_rng(seed)
 
     def of(shape):
         return 0.5 * rng.normal(size=shape)
+
+    def of_state(leaf):
+        shape = (*batch, *leaf.shape)
+        counts = jnp.issubdtype(leaf.dtype, jnp.integer)
+        return rng.integers(0, 9, shape).astype(float) if counts else of(shape)
 
     params, state, x = subject.shapes
     sizes = list(x.shape)
@@ -225,6 +279,6 @@ def arguments(subject: Subject, batch=(B,), seed=0, steps=None):
         sizes[subject.time_axis] = steps
     return (
         jax.tree.map(lambda leaf: of(leaf.shape), params),
-        jax.tree.map(lambda leaf: of((*batch, *leaf.shape)), state),
+        jax.tree.map(of_state, state),
         of((*batch, *sizes)),
     )
