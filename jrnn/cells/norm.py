@@ -56,7 +56,9 @@ def normalized(
     With ``rms``, ``x / sqrt(mean(x**2) + epsilon) * gain``. Statistics are of each block for
     itself, whose sizes are as ``blocks``, and computed in 32 bits at least.
     """
-    wide = x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+    dtype = jnp.result_type(x, norm.gain)
+    width = jnp.float32 if dtype.itemsize < 4 else dtype
+    wide, norm = x.astype(width), jax.tree.map(lambda leaf: leaf.astype(width), norm)
     unit = x.shape[-1] // sum(blocks)
     ends = [unit * sum(blocks[: k + 1]) for k in range(len(blocks) - 1)]
     parts = []
@@ -65,8 +67,9 @@ def normalized(
         scale = jax.lax.rsqrt(jnp.square(far).mean(-1, keepdims=True) + epsilon)
         parts.append(far * scale)
     y = parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1)
-    y = y.astype(x.dtype) * to_rank(norm.gain, x)
-    return y if norm.offset is None else y + to_rank(norm.offset, y)
+    y = y * to_rank(norm.gain, y)
+    y = y if norm.offset is None else y + to_rank(norm.offset, y)
+    return y.astype(dtype)
 
 
 @dataclasses.dataclass(frozen=True)
