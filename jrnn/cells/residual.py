@@ -29,7 +29,7 @@ class ResidualCell(Wrapper):
             ``x`` and ``y``.
 
     Raises:
-        ValueError: If ``merge`` is unknown, or x and y have different shapes to be added.
+        ValueError: If ``merge`` is unknown, or the shapes of x and y do not fit together.
 
     Source: He et al., 2015 (arXiv:1512.03385); Wu et al., 2016 (arXiv:1609.08144), over LSTMs.
     """
@@ -58,16 +58,19 @@ class ResidualCell(Wrapper):
         state, y = self.cell.step(params, state, z)
         if callable(self.merge):
             return state, self.merge(x, y)
-        if self.merge == "concat":
-            dtype = jnp.result_type(x, y)
-            return state, jnp.concatenate([x.astype(dtype), y.astype(dtype)], self.channel_axis)
-        if x.shape != y.shape:
+        axis, shapes = self.channel_axis, [list(x.shape), list(y.shape)]
+        if self.merge == "concat":  # of images the sizes have to agree, but not the channels
+            shapes = [shape[:axis] + shape[axis:][1:] for shape in shapes]
+        if shapes[0] != shapes[1]:
             raise ValueError(
                 f"ResidualCell: x has shape {x.shape} and the output of {type(self.cell).__name__} "
-                f"{y.shape}, which cannot be added; use as many units as there are features, "
-                "ProjectionCell, merge='concat' or a function"
+                f"{y.shape}, which do not fit together for merge={self.merge!r}; use as many units "
+                "as there are features, ProjectionCell, padding='same', 'concat' or a function"
             )
-        return state, x + y
+        if self.merge == "add":
+            return state, x + y
+        dtype = jnp.result_type(x, y)
+        return state, jnp.concatenate([x.astype(dtype), y.astype(dtype)], axis)
 
 
 class ProjectionParams(NamedTuple):

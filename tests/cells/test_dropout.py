@@ -180,6 +180,41 @@ def test_masks():
     assert not np.any(rnn(everything, params, jnp.ones((2, T, 400)), key=KEY)[1])
 
 
+def test_masks_of_each_step():
+    """Another mask at each step, as often zero as it should be, of input and of output."""
+    cell = SimpleRNNCell("linear", use_bias=False)
+    params = jrnn.SimpleRNNParams(jnp.eye(400), jnp.zeros((400, 400)))
+    for options in ({"dropout": 0.25}, {"output_dropout": 0.25}):
+        _, ys = rnn(
+            DropoutCell(cell, per_step=True, **options), params, jnp.ones((50, T, 400)), key=KEY
+        )
+        assert np.unique(ys).tolist() == [0.0, pytest.approx(1 / 0.75)]
+        assert abs(np.mean(ys == 0) - 0.25) < 0.01
+        both = np.mean((ys[:, 1:] == 0) & (ys[:, :-1] == 0))  # independent: the product
+        assert abs(both - 0.25**2) < 0.01
+
+
+def test_what_takes_no_masks():
+    """Input and output of any cell; the state of one's own with ``drops_state``."""
+    cell = DropoutCell(Doubled(), 0.5, 0.5, drops_state=True, output_dropout=0.5)
+    xs = np.random.default_rng(0).normal(size=(B, T, F)).astype(np.float32)
+    params = jnp.float32(3)
+    drawn = cell.draw(KEY, params, xs[:, 0])
+    m, r, q = (np.asarray(masks[0]) / 0.5 for masks in drawn[1:])
+    h, ys = np.zeros((B, F)), []
+    for t in range(T):
+        h = h * r
+        ys.append(h * q)
+        h = h + xs[:, t] * m * 3
+    state, outputs = rnn(cell, params, xs, key=KEY)
+    assert_close((state, outputs), (h, np.stack(ys, 1)), 1e-5)
+    stack = DropoutCell(StackedCell([GRUCell(), LSTMCell()]), 0.5)
+    params = stack.init(KEY, F, U)
+    drawn = stack.draw(KEY, params, xs[:, 0])
+    kept = 2 * drawn.kept_inputs[0][:, None].astype(np.float32)
+    assert_close(rnn(stack, drawn, xs), rnn(stack.cell, params, kept * xs), 1e-6)
+
+
 def test_stack():
     """Each cell of a stack has its own masks; those without dropout have none."""
     cell = StackedCell([wrapped(GRUCell()), SimpleRNNCell(), wrapped(LSTMCell(), per_gate=True)])
@@ -224,8 +259,14 @@ class Doubled(jrnn.Cell):
         (lambda: wrapped(GRUCell(), per_gate=True, drops_state=True), "one mask for all gates"),
         (lambda: DropoutCell(LSTMCell(), recurrent_dropout=float("nan")), "is nan"),
         (lambda: DropoutCell(LSTMCell(), dropout="a"), "dropout is 'a'"),
-        (lambda: DropoutCell(Doubled(), dropout=0.5), "Doubled.project takes no masks"),
-        (lambda: DropoutCell(StackedCell([LSTMCell()]), 0.5), "StackedCell.project takes no"),
+        (lambda: DropoutCell(LSTMCell(), output_dropout=-1), "output_dropout is -1"),
+        (lambda: DropoutCell(Doubled(), recurrent_dropout=0.5), "Doubled takes no masks"),
+        (lambda: DropoutCell(Doubled(), 0.5, per_gate=True), "Doubled takes no masks"),
+        (lambda: DropoutCell(StackedCell([LSTMCell()]), 0.5, 0.5), "StackedCell takes no masks"),
+        (
+            lambda: DropoutCell(StackedCell([LSTMCell()]), 0.5, 0.5, drops_state=True),
+            "StackedCell has the states of several cells",
+        ),
         (
             lambda: rnn(
                 wrapped(SRUCell()), SRUCell().init(KEY, 4, 2), jnp.ones((2, 3, 4)), key=KEY
