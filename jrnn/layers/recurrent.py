@@ -103,8 +103,8 @@ def rnn(
             [B, T, U], in place of the final one.
         masked_output: "zero" or "repeat": what a step that does not count puts out. A repeated
             output is that of the step done before.
-        key: A PRNG key to train with dropout: draws the masks of a ``DropoutCell``. None for
-            inference.
+        key: A PRNG key to train with: for what the cell draws, as the masks of a ``DropoutCell``.
+            None for inference.
         implementation: Where the input is projected: "hoisted" (all steps at once, before the
             loop), "chunked" (some steps at a time), "in_loop" (each step for itself) or "auto"
             (what is fastest, by shape). Changes speed and memory alone.

@@ -33,7 +33,9 @@ def problem(cell, seed=0):
     return random_params(rng, cell, F, U), rng.normal(size=(B, T, F))
 
 
-@pytest.mark.parametrize("variant", ["paper", "addons", "contrib"])
+@pytest.mark.parametrize(
+    "variant", ["paper", pytest.param("addons", marks=pytest.mark.slow), "contrib"]
+)
 @pytest.mark.parametrize(
     "cell",
     [SimpleRNNCell("relu"), GRUCell(), GRUCell(reset_after=False, use_bias=False), LSTMCell()],
@@ -131,8 +133,15 @@ def test_options_of_the_lstm():
     assert np.abs(rnn(alone, own, xs)[1] - rnn(alone, zero, xs)[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("per_gate", [False, True])
-@pytest.mark.parametrize("cell", [GRUCell(), GRUCell(reset_after=False), LSTMCell()])
+@pytest.mark.parametrize(
+    ("cell", "per_gate"),
+    [
+        (GRUCell(reset_after=False), True),
+        (LSTMCell(), False),
+        pytest.param(GRUCell(), True, marks=pytest.mark.slow),
+        pytest.param(LSTMCell(), True, marks=pytest.mark.slow),
+    ],
+)
 def test_masks(cell, per_gate):
     """Dropout of its two operands: as with kernels whose rows are dropped."""
     inner = LayerNormCell(cell)

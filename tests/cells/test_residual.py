@@ -26,7 +26,9 @@ def images(data_format):
     return xs if data_format == "channels_last" else jnp.swapaxes(xs, -1, -2)
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    "data_format", ["channels_first", pytest.param("channels_last", marks=pytest.mark.slow)]
+)
 def test_images(data_format):
     """Along the channels, wherever they stand."""
     conv = ConvLSTMCell(rank=1, kernel_size=2, padding="same", data_format=data_format)

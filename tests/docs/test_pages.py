@@ -48,6 +48,10 @@ def test_adding_a_cell():
         run_python("adding_a_cell.md")
 
 
+def test_equations():
+    run_python("equations.md")
+
+
 def test_quickstart(tmp_path):
     model = keras.Sequential([keras.Input((5, 3)), layers.LSTM(4, dropout=0.2), layers.Dense(2)])
     model.save(tmp_path / "model.keras")

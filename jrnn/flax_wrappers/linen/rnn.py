@@ -35,7 +35,7 @@ class RNN(nn.Module):
         unroll: Steps of the loop per iteration.
         implementation: As for ``jrnn.rnn``.
         checkpoint: As for ``jrnn.rnn``: trades a second forward pass for memory.
-        deterministic: Whether dropout is off. A ``jrnn.DropoutCell`` draws from ``dropout``.
+        deterministic: Whether dropout is off. What cells draw is drawn from ``dropout``.
 
     Differences from Flax: with ``seq_lengths`` the outputs of steps that do not count are 0, a row
     of length 0 returns its initial carry, and what padding holds (NaN, say) reaches nothing.

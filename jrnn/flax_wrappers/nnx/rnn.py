@@ -35,9 +35,9 @@ class RNN(nnx.Module):
         unroll: Steps of the loop per iteration.
         implementation: As for ``jrnn.rnn``.
         checkpoint: As for ``jrnn.rnn``: trades a second forward pass for memory.
-        rngs: Draws dropout, from the stream ``dropout``, for a ``jrnn.DropoutCell``, and the first
-            carry, from the stream ``carry``, for a cell with ``carry_init``; for the latter True
-            stands for a stream of its own.
+        rngs: Draws, from the stream ``dropout``, what a cell such as ``jrnn.DropoutCell`` does, and
+            the first carry, from the stream ``carry``, for a cell with ``carry_init``; for the
+            latter True stands for a stream of its own.
 
     Attributes:
         deterministic: Whether dropout is off; ``module.eval()`` sets it and ``module.train()``
