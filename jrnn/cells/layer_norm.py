@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jrnn import activations
-from jrnn.cells.base import Masks, State, masked_product, to_rank
+from jrnn.cells.base import Masks, State, masked_product, narrowed, to_rank, wide
 from jrnn.cells.gru import GRUCell, GRUState
 from jrnn.cells.lstm import LSTMCell, LSTMState
 from jrnn.cells.norm import Norm, check_epsilon, check_norm, fresh_norm, normalized
@@ -150,8 +150,9 @@ class LayerNormCell(Wrapper):
         self, params: LayerNormParams, state: Any, z: Any, *, dropout: Masks = ()
     ) -> tuple[State, jax.Array]:
         """Returns the next state and the output [..., U]."""
+        z, dtype = wide(z), state.hidden.dtype
         if isinstance(self.cell, GRUCell):
-            hidden = self._gru(self.cell, params, state.hidden, z, dropout)
+            hidden = narrowed(self._gru(self.cell, params, state.hidden, z, dropout), dtype)
             return GRUState(hidden), hidden
         product = masked_product(state.hidden, params.params.recurrent_kernel, dropout)
         pre = z + self._norm(product, params.recurrent)
@@ -159,16 +160,18 @@ class LayerNormCell(Wrapper):
         if isinstance(self.cell, LSTMCell):
             return self._lstm(self.cell, params, state, pre)
         cell: Any = self.cell
-        hidden = activations.get(cell.activation)(pre)
+        hidden = narrowed(activations.get(cell.activation)(pre), dtype)
         return SimpleRNNState(hidden), hidden
 
     def _lstm(
         self, cell: LSTMCell, params: LayerNormParams, state: LSTMState, pre: jax.Array
     ) -> tuple[LSTMState, jax.Array]:
-        values = cell.gates_of(params.params, pre, state.cell)
+        values = cell.gates_of(params.params, pre, wide(state.cell))
         new = self._norm(values.cell, params.cell)
-        hidden = cell.projected(params.params, values.output * cell.of_cell(new))
-        return LSTMState(hidden, values.cell if self.variant == "paper" else new), hidden
+        carried = values.cell if self.variant == "paper" else new
+        hidden, carried = narrowed((values.output * cell.of_cell(new), carried), state.cell.dtype)
+        hidden = cell.projected(params.params, hidden)
+        return LSTMState(hidden, carried), hidden
 
     def _gru(
         self, cell: GRUCell, params: LayerNormParams, hidden: jax.Array, z: Any, masks: Masks
@@ -183,16 +186,17 @@ class LayerNormCell(Wrapper):
         inner = self._norm(masked_product(hidden, kernels[0], masks[:2]), of_gates)
         bias = params.params.bias if cell.reset_after else None
         if bias is not None:
-            inner = inner + to_rank(bias[1, :split], inner)
+            inner = inner + to_rank(wide(bias[1, :split]), inner)
         gates = gate(self._norm(jnp.concatenate(z[:2], -1) + inner, sum_gates, (1, 1)))
         update, reset = jnp.split(gates, 2, axis=-1)
 
-        seen = hidden if cell.reset_after else reset * hidden
+        old = wide(hidden)
+        seen = hidden if cell.reset_after else narrowed(reset * old, hidden.dtype)
         inner = self._norm(masked_product(seen, kernels[1], masks[-1:]), of_candidate)
         if bias is not None:
-            inner = inner + to_rank(bias[1, split:], inner)
+            inner = inner + to_rank(wide(bias[1, split:]), inner)
         new = z[2] + (reset * inner if cell.reset_after else inner)
-        return update * hidden + (1 - update) * activation(self._norm(new, sum_candidate))
+        return update * old + (1 - update) * activation(self._norm(new, sum_candidate))
 
     def _norm(self, x: jax.Array, norm: Norm | None, blocks: tuple[int, ...] = (1,)) -> jax.Array:
         """Returns ``x`` normalized, or as it is where the variant does not normalize."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jrnn.cells.base import State, check_floating, check_shape, to_rank
+from jrnn.cells.base import State, check_floating, check_shape, is_narrow, to_rank
 from jrnn.cells.noise import drawn, float_type
 from jrnn.cells.wrapper import Wrapper, check_own, init_cell, output_features
 
@@ -56,7 +56,7 @@ def normalized(
     With ``rms``, ``x / sqrt(mean(x**2) + epsilon) * gain``. Statistics are of each block for
     itself, whose sizes are as ``blocks``, and computed in 32 bits at least.
     """
-    dtype = jnp.result_type(x, norm.gain)
+    dtype = x.dtype if is_narrow(norm.gain.dtype) else jnp.result_type(x, norm.gain)
     width = jnp.float32 if dtype.itemsize < 4 else dtype
     wide, norm = x.astype(width), jax.tree.map(lambda leaf: leaf.astype(width), norm)
     unit = x.shape[-1] // sum(blocks)

@@ -23,13 +23,21 @@ OPTIONS = {
     "resets": {"resets": np.arange(B * STEPS).reshape(B, STEPS) % 3 == 2},
 }
 
+QUICK = ("reverse", "repeat", "resets")
+
 
 def loss(cell, options, checkpoint, params, xs, state):
     out = jrnn.rnn(cell, params, xs, initial_state=state, checkpoint=checkpoint, **options)
     return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(out)), out
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, options in OPTIONS.items()
+    ],
+)
 @pytest.mark.parametrize(
     "cell",
     [CELLS["lstm"], pytest.param(CELLS["stacked"], marks=pytest.mark.slow)],

@@ -91,7 +91,7 @@ def relative(given, exact):
 
 
 @pytest.mark.parametrize("cell", [*PLAIN, CONV], ids=lambda cell: type(cell).__name__)
-@pytest.mark.parametrize("checkpoint", [None, 40])
+@pytest.mark.parametrize("checkpoint", [None, pytest.param(40, marks=pytest.mark.slow)])
 def test_weight_gradients_are_summed_in_float32(cell, checkpoint):
     """Over 2000 steps the error stays that of rounding once or twice, 2^-8 each."""
     steps = 2000 if cell is not CONV else 200

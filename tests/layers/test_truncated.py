@@ -44,7 +44,7 @@ def by_hand(loss, chunk, params, state, batch):
 
 
 @pytest.mark.parametrize("chunk", [1, 4, STEPS, 50])
-@pytest.mark.parametrize("name", ["lstm-peephole", "stacked"])
+@pytest.mark.parametrize("name", ["gru", pytest.param("stacked", marks=pytest.mark.slow)])
 def test_it_is_its_definition(name, chunk):
     loss = mean_square(CELLS[name])
     params, state, batch = problem(CELLS[name])
