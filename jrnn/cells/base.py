@@ -28,6 +28,10 @@ class Cell(Protocol):
     ``x`` may be any pytree of arrays. A cell whose features span more than one axis (an image,
     say) states their number as the class attribute ``feature_ndim``; 1 is assumed otherwise. One
     whose step has no product with its state may say so by ``elementwise = True``, for speed alone.
+
+    One that draws random numbers in training has a fifth method, ``draw(key, params, x)``, which
+    returns parameters with what was drawn for one step's input ``x``. ``rnn(key=...)`` calls it
+    before the first step, and both halves take parameters with it and without.
     """
 
     def init(self, key: jax.Array, features: Any, units: Any) -> Params:

@@ -110,28 +110,19 @@ class ZoneoutCell(Wrapper):
     def _rates(self, state: State) -> list[float]:
         """Returns the probability for each array of a state, by its name there."""
         arrays, _ = jax.tree_util.tree_flatten_with_path(state)
-        names = [
-            getattr(path[-1], "name", "") if path else ""
-            for path, array in arrays
+        options = [
+            ("cell_state" if path and getattr(path[-1], "name", "") == "cell" else "hidden")
             if jnp.issubdtype(array.dtype, jnp.floating)
+            else ""  # a clock's steps
+            for path, array in arrays
         ]
-        for option, there in (
-            ("hidden", any(name != "cell" for name in names)),
-            ("cell_state", "cell" in names),
-        ):
-            if getattr(self, option) and not there:
+        for option in ("hidden", "cell_state"):
+            if getattr(self, option) and option not in options:
                 raise ValueError(
                     f"ZoneoutCell: {option} is {getattr(self, option)}, but the state of "
-                    f"{type(self.cell).__name__} has none, its arrays being {names}"
+                    f"{type(self.cell).__name__} has none; give the rate of what it has"
                 )
-        return [
-            0.0
-            if not jnp.issubdtype(array.dtype, jnp.floating)
-            else self.cell_state
-            if path and getattr(path[-1], "name", "") == "cell"
-            else self.hidden
-            for path, array in arrays
-        ]
+        return [getattr(self, option) if option else 0.0 for option in options]
 
 
 def _inner(params: Any) -> Params:

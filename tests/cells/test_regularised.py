@@ -237,6 +237,27 @@ def test_both_directions():
     assert_close((state.backward, ys[1]), (back[0], back[1][:, ::-1]))
 
 
+class Shaken(GRUCell):
+    """A cell of one's own, whose bias is drawn for a sequence."""
+
+    def draw(self, key, params, x):
+        del x
+        return params._replace(bias=params.bias + jax.random.normal(key, params.bias.shape))
+
+
+def test_a_cell_of_ones_own_draws():
+    """It is asked for what it draws, wherever it stands."""
+    cell = StackedCell([SimpleRNNCell(), ResidualCell(ProjectionCell(Shaken(), U))])
+    params, xs = problem(cell)
+    drawn = cell.draw(KEY, params, xs[:, 0])
+    key = jax.random.split(KEY)[1]
+    bias = params[1].params.bias + jax.random.normal(key, (2, 3 * U))
+    assert_equal(drawn[1].params.bias, bias)
+    inner = params[1]._replace(params=params[1].params._replace(bias=bias))
+    plain = StackedCell([SimpleRNNCell(), ResidualCell(ProjectionCell(GRUCell(), U))])
+    assert_close(rnn(cell, params, xs, key=KEY), rnn(plain, (params[0], inner), xs))
+
+
 def test_init():
     """Parameters of all cells inside, of their sizes and in the dtype asked for."""
     cell = StackedCell([CELLS["around zoneout"], CELLS["stack"]])
