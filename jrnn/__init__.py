@@ -24,6 +24,7 @@ from jrnn.layers.convolutional import conv_gru, conv_lstm
 from jrnn.layers.memory import MemoryPlan, memory_plan
 from jrnn.layers.named import gru, lstm, simple_rnn, sru
 from jrnn.layers.recurrent import rnn
+from jrnn.layers.streaming import Stream, stream
 from jrnn.layers.truncated import truncated_bptt
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ __all__ = [
     "SimpleRNNParams",
     "SimpleRNNState",
     "StackedCell",
+    "Stream",
     "ZoneoutCell",
     "activations",
     "bidirectional",
@@ -87,6 +89,7 @@ __all__ = [
     "save_keras",
     "simple_rnn",
     "sru",
+    "stream",
     "truncated_bptt",
 ]
 

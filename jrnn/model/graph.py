@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.layers.streaming import Stream
 from jrnn.model.layer import Layer, Mask, Result, Training
 
 
@@ -110,14 +111,16 @@ class Model(Layer):
                 f"model {self.name!r}: key is given, but nothing is drawn in inference; give "
                 "training=True, or leave the key out"
             )
-        arrays, no_masks = self._arrange(inputs), [None] * len(self.inputs)
+        arrays, no_masks = self.checked(self.ordered(inputs)), [None] * len(self.inputs)
         result = self.train(params, arrays, no_masks, state, Training(key) if training else None)
-        outputs: Any = result.outputs
-        if self.output_names is not None:
-            outputs = dict(zip(self.output_names, outputs, strict=True))
-        elif len(outputs) == 1:
-            outputs = outputs[0]
+        outputs = self.arranged(result.outputs)
         return (result.state, outputs) if return_state else outputs
+
+    def as_stream(self) -> Stream:
+        """Returns ``jrnn.stream(model)``."""
+        from jrnn.model import streaming  # which stands on this module
+
+        return streaming.ModelStream(self)
 
     def penalty(self, params: Mapping[str, Any], *inputs: Any, **options: Any) -> jax.Array:
         """Returns what training adds to the loss: ``jrnn.model.penalties.penalty``."""
@@ -186,7 +189,7 @@ class Model(Layer):
             for tensor in result.unmasked:
                 _set_mask(results, tensor, None)
             results[name, node.number] = result
-            if result.state:
+            if jax.tree.leaves(result.state):
                 states[name] = result.state
         for ref in self.outputs:
             _holding(results, ref)
@@ -210,8 +213,8 @@ class Model(Layer):
         except (TypeError, ValueError) as error:  # JAX says TypeError of shapes that do not fit
             raise ValueError(f"layer {layer.name!r}: {error}") from error
 
-    def _arrange(self, inputs: tuple[Any, ...]) -> list[jax.Array]:
-        """Returns the inputs as arrays in order, checked against what the model says."""
+    def ordered(self, inputs: Sequence[Any]) -> list[jax.Array]:
+        """Returns what ``apply`` takes as inputs as arrays in order."""
         names = list(self.input_names or [spec.name for spec in self.inputs])
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             if set(inputs[0]) != set(names):
@@ -225,9 +228,17 @@ class Model(Layer):
             raise ValueError(
                 f"model {self.name!r}: got {len(inputs)} inputs, but it has {len(names)}: {names}"
             )
-        return [
-            self._check(spec, jnp.asarray(x)) for spec, x in zip(self.inputs, inputs, strict=True)
-        ]
+        return [jnp.asarray(x) for x in inputs]
+
+    def checked(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+        """Returns inputs in order, checked against what the model says of them."""
+        return [self._check(spec, x) for spec, x in zip(self.inputs, arrays, strict=True)]
+
+    def arranged(self, outputs: tuple[jax.Array, ...]) -> Any:
+        """Returns outputs in order as ``apply`` does: one, several in a tuple, or named ones."""
+        if self.output_names is not None:
+            return dict(zip(self.output_names, outputs, strict=True))
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def _check(self, spec: Input, x: jax.Array) -> jax.Array:
         if spec.shape is not None and x.ndim != len(spec.shape):
