@@ -1,4 +1,4 @@
-"""The command line: ``jrnn inspect | run | verify | convert | demo | train``.
+"""The command line: ``jrnn inspect | run | stream | verify | convert | demo | train``.
 
 Each command is a module with a function ``run(args) -> status``, imported when it is asked for.
 """
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _inspect(_command(commands, "inspect", "show what a Keras file holds"))
     _run(_command(commands, "run", "run a model on arrays"))
+    _stream(_command(commands, "stream", "answer samples on standard input line by line"))
     _verify(_command(commands, "verify", "compare a model's outputs with recorded ones"))
     _convert(
         _command(
@@ -143,6 +144,19 @@ def _run(parser: argparse.ArgumentParser) -> None:
         default=32,
         metavar="N",
         help="rows at a time (32); a stateful model takes all at once",
+    )
+
+
+def _stream(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument(
+        "--format",
+        choices=("csv", "json"),
+        default="csv",
+        help="numbers with commas (csv), or nested lists (json)",
+    )
+    parser.add_argument(
+        "--state", metavar="NPZ", help="go on from the state in there, if any, and leave the last"
     )
 
 

@@ -216,9 +216,8 @@ def _operation(layer: Any, given: Sequence[Steps]) -> Found:
 
 
 def _with_fewer(x: Steps, axes: int) -> Steps:
-    """Returns one with fewer axes; where their number is not known, maybe none but the steps'."""
-    least = x.of(2) if x.ndim is None else x.of(x.ndim - axes)
-    return least if axes else x
+    """Returns one with fewer axes; of an unknown number, maybe none but the steps' are left."""
+    return x if axes == 0 else x.of(2 if x.ndim is None else x.ndim - axes)
 
 
 def _get_item(layer: Any, x: Steps) -> Found:
