@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jrnn.cells.base import Cell, check_cell
@@ -207,8 +208,10 @@ def _check_direction(causal: Any) -> None:
         )
 
 
-def _array(x: Any) -> jax.Array:
+def _array(x: Any) -> jax.Array | np.ndarray:
     """Returns an array, zeros for what is a shape alone."""
+    if isinstance(x, np.ndarray | jax.Array):  # jit takes NumPy's sooner than jnp.asarray does
+        return x
     return jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else jnp.asarray(x)
 
 

@@ -1,5 +1,6 @@
 """The Python on the pages of docs/ runs as it stands there."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 from keras import layers
 
 import jrnn
-from tests.docs.pages import DOCS, python_of, run_python
+from tests.docs.pages import DOCS, python_of, run_python, table
 
-DATA = Path(__file__).parents[1] / "data"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests/data"
 FAQ_FILES = {
     "trained_with_cudnn.h5": "keras-2.3.1/cudnn_lstm_gru.h5",
     "of_tf_keras.h5": "tf.keras-2.15/bidir_unroll_masked.h5",
@@ -62,6 +64,23 @@ def test_quickstart(tmp_path):
     assert ran["ys"].shape == (4, 20, 8)
 
 
+def test_streaming(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((5, 3)), layers.Masking(), layers.LSTM(4), layers.Dense(2)]
+    )
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    x[0, 0] = 0  # masked
+    ran = run_python("streaming.md", path=tmp_path / "model.keras", x=x)
+    np.testing.assert_allclose(ran["answer"], model(x), atol=1e-5)
+    cases = json.loads((ROOT / "benchmarks/results/streaming.json").read_text("utf-8"))["cases"]
+    shown = table("streaming.md", "Microseconds per sample")
+    assert {row["peer"] for row in shown} == {name for rows in cases.values() for name in rows}
+    for row in shown:
+        measured = [f"{1e6 * rows[row['peer']]['best']:.0f}" for rows in cases.values()]
+        ratios = [f"{rows[row['peer']]['ratio']:.2f}" for rows in cases.values()]
+        assert [row["LSTM, µs"], row["GRU, µs"]] == measured
+        assert [row["LSTM, ratio"], row["GRU, ratio"]] == ratios
 def test_dtypes_and_memory():
     run_python("dtypes.md")
     ran = run_python("memory.md")

@@ -90,8 +90,7 @@ def test_chunks_are_the_whole(name, cuts, mask, seed):
     mask = np.reshape(mask, (2, STEPS))
     one, key = stream(CELLS[name]), jax.random.key(seed)
     own = one.draw(key, params, xs[:, 0]) if "dropout" in name else params
-    options = {"key": key} if "dropout" in name else {}
-    whole = jrnn.rnn(CELLS[name], params, xs, mask=mask, **options)
+    whole = jrnn.rnn(CELLS[name], params, xs, mask=mask, key=key if "dropout" in name else None)
     same(cut(name, xs, 1, cuts, mask, own), whole)
 
 
@@ -175,9 +174,9 @@ def test_compiles_once_for_a_shape():
 
     @dataclasses.dataclass(frozen=True)
     class Counting(jrnn.SimpleRNNCell):
-        def step(self, params, state, z):
+        def step(self, params, state, z, *, dropout=()):
             traces.append(z.shape)
-            return super().step(params, state, z)
+            return super().step(params, state, z, dropout=dropout)
 
     params, xs = drawn("simple_rnn")
     state = stream(Counting()).initial_state(params, xs[:, 0])

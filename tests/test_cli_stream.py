@@ -1,0 +1,159 @@
+"""``jrnn stream``: a line in, a line out."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.cli import main
+from tests.test_cli import DATA, SUNSPOTS, fails, said
+
+LSTM = DATA / "keras-2.2.4/lstm_last.h5"  # [B, T, 3] -> [B, 5]
+TOKENS = DATA / "keras-3.15-jax/embed_mask_lstm_dense.keras"
+NAMED = DATA / "keras-3.15-jax/dict_inputs_outputs.keras"
+TWO = DATA / "keras-3.0.5-jax/merge_masked.h5"
+ROOT = Path(jrnn.__file__).parents[1]
+
+
+@pytest.fixture
+def type_in(monkeypatch):
+    """Puts text on standard input."""
+
+    def given(text: str | bytes) -> None:
+        data = text.encode() if isinstance(text, str) else text
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return given
+
+
+def streamed(capsys, path, *options) -> np.ndarray:
+    assert main(["stream", str(path), "--no-isolation", *map(str, options)]) == 0
+    return np.array([line.split(",") for line in said(capsys).splitlines()], np.float32)
+
+
+def beginnings(path, xs: np.ndarray) -> np.ndarray:
+    """What the whole model puts out for the first steps, one more each time."""
+    model, params = jrnn.load_keras(path)
+    return np.concatenate([model.apply(params, xs[None, : t + 1]) for t in range(len(xs))])
+
+
+def lines(xs) -> str:
+    return "".join(",".join(map(str, np.atleast_1d(x))) + "\n" for x in xs)
+
+
+def test_answers_each_line(type_in, capsys):
+    xs = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    text = lines(xs).splitlines()
+    text[1] = text[1].replace(",", "\t")
+    text[2] = "\n# a comment\n  " + text[2].replace(",", " , ") + "\r"
+    text[3] = text[3].replace(",", "  ")
+    type_in("\ufeff" + "\n".join(text))  # and no newline at the end
+    np.testing.assert_allclose(streamed(capsys, LSTM), beginnings(LSTM, xs), rtol=1e-5, atol=1e-6)
+
+
+def test_json_holds_the_same_numbers(type_in, capsys):
+    type_in("1,2,3\nnan,0,0\n")
+    plain = streamed(capsys, LSTM)
+    type_in("1,2,3\nnan,0,0\n")
+    assert main(["stream", str(LSTM), "--no-isolation", "--format", "json"]) == 0
+    first, second = map(json.loads, said(capsys).splitlines())
+    np.testing.assert_array_equal(np.array(first, np.float32), plain[0])  # digit for digit
+    assert np.isnan(plain[1]).all()
+    assert second == [None] * len(first)
+
+
+def test_inputs_follow_one_another(type_in, capsys):
+    model, params = jrnn.load_keras(TWO)
+    xs = np.random.default_rng(0).standard_normal((2, 1, 1, 3)).astype(np.float32)
+    type_in(lines(xs.reshape(1, 6)))
+    wanted = np.concatenate([np.ravel(y) for y in jax.tree.leaves(model.apply(params, *xs))])
+    np.testing.assert_allclose(streamed(capsys, TWO)[0], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_have_their_names(type_in, capsys):
+    model, params = jrnn.load_keras(NAMED)
+    x = np.random.default_rng(0).standard_normal((1, 3)).astype(np.float32)
+    type_in(lines(x))
+    assert main(["stream", str(NAMED), "--no-isolation", "--format", "json"]) == 0
+    answer, wanted = json.loads(said(capsys)), model.apply(params, x[:, None])
+    assert set(answer) == set(wanted)
+    for name, y in answer.items():
+        np.testing.assert_allclose(y, np.ravel(wanted[name]), rtol=1e-5, atol=1e-6)
+
+
+def test_goes_on_from_a_state(type_in, capsys, tmp_path):
+    tokens = np.array([3, 0, 5, 1, 2])
+    type_in(lines(tokens))
+    whole = streamed(capsys, TOKENS)
+    np.testing.assert_allclose(whole, beginnings(TOKENS, tokens), rtol=1e-5, atol=1e-6)
+    state, answers = tmp_path / "state.npz", []
+    for part in (tokens[:2], tokens[2:2], tokens[2:]):
+        type_in(lines(part))
+        answers.extend(streamed(capsys, TOKENS, "--state", state))
+    np.testing.assert_array_equal(answers, whole)
+    assert list(tmp_path.iterdir()) == [state]
+    type_in("1,2,3\n")
+    assert "expected this model's state, arrays lstm" in fails(
+        capsys, "stream", LSTM, "--state", state
+    )
+
+
+def test_a_bad_line_ends_it_and_leaves_the_state_before(type_in, capsys, tmp_path):
+    state = tmp_path / "state.npz"
+    argv = ["stream", str(LSTM), "--no-isolation", "--state", str(state)]
+    type_in("1,2,3\n1,2\n")
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert err == "jrnn: error: line 2: expected 3 numbers, found 2: '1,2'\n"
+    type_in("4,5,6\n")
+    resumed = streamed(capsys, LSTM, "--state", state)
+    wanted = beginnings(LSTM, np.array([[1, 2, 3], [4, 5, 6]], np.float32))
+    np.testing.assert_allclose(resumed[0], wanted[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "told"),
+    [
+        (LSTM, "a,b,c\n", "line 1: expected a number of float32, found 'a'"),
+        (LSTM, "\n\n1,,3\n", "line 3: expected a number of float32, found ''"),
+        (LSTM, "1_0,1,1\n", "found '1_0'"),
+        (LSTM, "1e39,1,1\n", "found '1e39'"),
+        (LSTM, b"\xff,1,1\n", "found '"),
+        (LSTM, "1,2,3,4\n", "line 1: expected 3 numbers, found 4"),
+        (LSTM, "1" * 70000, "line 1: expected at most 65536 bytes, found more"),
+        (TOKENS, "1.5\n", "expected an integer from 0 to"),
+        (TOKENS, "-1\n", "expected an integer from 0 to"),
+        (TOKENS, "99999999999999999999\n", "expected an integer from 0 to"),
+        (SUNSPOTS, "1\n", "layer 'both_ways' (Bidirectional) is bidirectional"),
+    ],
+)
+def test_errors_name_the_line(path, text, told, type_in, capsys):
+    type_in(text)
+    assert told in fails(capsys, "stream", path, "--no-isolation")
+
+
+def test_answers_before_the_next_line_comes_and_stops_when_nobody_reads():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "jrnn", "stream", str(LSTM), "--no-isolation"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as one:
+        assert one.stdin is not None
+        assert one.stdout is not None
+        assert one.stderr is not None
+        for _ in range(2):
+            one.stdin.write(b"1,2,3\n")
+            one.stdin.flush()
+            assert one.stdout.readline().count(b",") == 4
+        one.stdout.close()
+        one.stdin.write(b"1,2,3\n")
+        one.stdin.close()
+        assert one.wait(60) == 141
+        assert one.stderr.read() == b""
