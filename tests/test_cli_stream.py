@@ -41,7 +41,8 @@ def streamed(capsys, path, *options) -> np.ndarray:
 def beginnings(path, xs: np.ndarray) -> np.ndarray:
     """What the whole model puts out for the first steps, one more each time."""
     model, params = jrnn.load_keras(path)
-    return np.concatenate([model.apply(params, xs[None, : t + 1]) for t in range(len(xs))])
+    apply = jax.jit(model.apply)
+    return np.concatenate([apply(params, xs[None, : t + 1]) for t in range(len(xs))])
 
 
 def lines(xs) -> str:
@@ -89,12 +90,12 @@ def test_outputs_have_their_names(type_in, capsys):
 
 
 def test_goes_on_from_a_state(type_in, capsys, tmp_path):
-    tokens = np.array([3, 0, 5, 1, 2])
+    tokens = np.array([3, 0, 5])
     type_in(lines(tokens))
     whole = streamed(capsys, TOKENS)
     np.testing.assert_allclose(whole, beginnings(TOKENS, tokens), rtol=1e-5, atol=1e-6)
     state, answers = tmp_path / "state.npz", []
-    for part in (tokens[:2], tokens[2:2], tokens[2:]):
+    for part in (tokens[:1], tokens[1:1], tokens[1:]):
         type_in(lines(part))
         answers.extend(streamed(capsys, TOKENS, "--state", state))
     np.testing.assert_array_equal(answers, whole)

@@ -26,7 +26,9 @@ CELLS = {
     "sru": jrnn.SRUCell(),
     "stack": jrnn.StackedCell([LSTM, GRU, jrnn.SimpleRNNCell()]),
     "dropout": DROPOUT,
-    "stack with dropout": jrnn.StackedCell([DROPOUT, jrnn.DropoutCell(GRU, dropout=0.5)]),
+    "stack with dropout": jrnn.StackedCell(
+        [jrnn.DropoutCell(jrnn.SimpleRNNCell(), 0.4, 0.3), jrnn.DropoutCell(GRU, dropout=0.5)]
+    ),
     "conv_lstm": jrnn.ConvLSTMCell(rank=2, kernel_size=3, padding="same"),
     "conv_lstm dropout": jrnn.DropoutCell(
         jrnn.ConvLSTMCell(rank=2, kernel_size=3, padding="same"), recurrent_dropout=0.4
