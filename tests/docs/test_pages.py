@@ -81,6 +81,8 @@ def test_streaming(tmp_path):
         ratios = [f"{rows[row['peer']]['ratio']:.2f}" for rows in cases.values()]
         assert [row["LSTM, µs"], row["GRU, µs"]] == measured
         assert [row["LSTM, ratio"], row["GRU, ratio"]] == ratios
+
+
 def test_dtypes_and_memory():
     run_python("dtypes.md")
     ran = run_python("memory.md")
