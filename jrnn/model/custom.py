@@ -11,7 +11,6 @@ from jrnn.cells.base import Cell
 from jrnn.model.layer import Layer, Result, Training
 from jrnn.model.recurrent import Recurrent
 from jrnn.model.stacked import StackedRecurrent
-from jrnn.scan.direction import first_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,7 +133,7 @@ class CustomRecurrent(Recurrent):
         if self.constants:
             inputs, params = states, self._with_constants(params, tuple(constants))
         if state is None and len(inputs) == 1:
-            step = first_step(inputs[0] if self.time_major else jnp.moveaxis(inputs[0], 1, 0))
+            step = inputs[0][0] if self.time_major else inputs[0][:, 0]
             state = self.cell.initial_state(params, self.cell.project(params, step))
         result = super().train(params, inputs, masks, state, training)
         mask = self._steps(masks[0])

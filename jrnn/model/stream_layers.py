@@ -104,18 +104,27 @@ class StreamedRecurrent(Streamed):
             return_state=False,
             stateful=True,
         )
+        [x], own = layer.cast_inputs(inputs), layer.cast(() if params is None else params)
+        if state is None:
+            state = cell.initial_state(own, cell.project(own, _first_step(x)))
         result = running.run(params, inputs, masks, state)
         outputs = result.outputs
         if layer.return_state:
-            outputs = (*outputs, *self._states(running, params, inputs, masks, state))
+            outputs = (*outputs, *self._states(running, own, x, masks, state))
         return Result(outputs, self.passed_masks(masks, len(outputs)), result.state)
 
-    def _states(self, layer: Recurrent, params, inputs, masks, state) -> list[jax.Array]:
+    def _states(self, layer: Recurrent, params, x, masks, state) -> list[jax.Array]:
         """Returns the state's parts after every step, in Keras's order."""
-        [x], own = layer.cast_inputs(inputs), layer.cast(() if params is None else params)
         mask = layer._steps(masks[0])
-        states, _ = rnn(layer.cell, own, x, initial_state=state, mask=mask, return_all_states=True)
+        states, _ = rnn(
+            layer.cell, params, x, initial_state=state, mask=mask, return_all_states=True
+        )
         return jax.tree.leaves(layer._ordered(_forgotten(states)))
+
+
+def _first_step(x: jax.Array) -> jax.Array:
+    """Returns one step, zeros where there is none: padded, it is sharded as the input is."""
+    return jnp.pad(x, [(0, int(axis == 1)) for axis in range(x.ndim)])[:, 0]
 
 
 class Remembered(NamedTuple):
@@ -255,6 +264,9 @@ class StreamedPooling(Streamed):
         counts = jnp.ones_like(x[..., :1], jnp.int32)
         if layer.uses_mask and masks[0] is not None:
             counts = masks[0][..., None].astype(jnp.int32)
-        state, y = rnn(_Pool(layer.mode), (), (wide, counts), initial_state=state)
+        cell = _Pool(layer.mode)
+        if state is None:
+            state = cell.initial_state((), (_first_step(wide), _first_step(counts)))
+        state, y = rnn(cell, (), (wide, counts), initial_state=state)
         y = y.astype(x.dtype)
         return Result((y[:, :, None] if layer.keepdims else y,), (None,), state)
