@@ -87,6 +87,11 @@ def test_dtypes_and_memory():
     run_python("dtypes.md")
     ran = run_python("memory.md")
     assert ran["plain"].total > 5 * ran["dialled"].total
+    measured = json.loads((ROOT / "benchmarks/results/memory.json").read_text("utf-8"))["results"]
+    for row, shown in zip(measured, table("memory.md", "Measured"), strict=True):
+        assert shown["MiB"] == f"{row['temporaries'] / 2**20:.1f}"
+        assert shown["plain / this"] == f"{row['memory ratio']:.1f}"
+        assert shown["time / plain"] == f"{row['time ratio']:.2f}"
 
 
 def test_truncated_bptt():
