@@ -280,4 +280,17 @@ def zeros(params: Params, z: jax.Array, size: int) -> jax.Array:
     """Returns zeros [..., size] that follow one step's projected input ``z`` [..., G]."""
     dtype = jnp.result_type(z, *jax.tree.leaves(params))
     # A column of z widened, not a new shape: only so do its sharding and varying axes follow.
+    z = whole(z, -1)
     return jnp.broadcast_to(jnp.zeros_like(z[..., :1], dtype=dtype), (*z.shape[:-1], size))
+
+
+def whole(x: jax.Array, axis: int) -> jax.Array:
+    """Returns ``x`` with no part of the axis elsewhere, if a mesh of explicit axes splits it.
+
+    Explicit axes slice nothing that is split, nor scan over it; automatic ones see to it alone.
+    """
+    spec = list(jax.typeof(x).sharding.spec)
+    if spec[axis] is None:
+        return x
+    spec[axis] = None
+    return jax.sharding.reshard(x, jax.sharding.PartitionSpec(*spec))

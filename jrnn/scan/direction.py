@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
-from jrnn.cells.base import Cell, Params, State, check_structure, to_rank
+from jrnn.cells.base import Cell, Params, State, check_structure, to_rank, whole
 from jrnn.cells.noise import Clock
 
 
@@ -37,12 +38,14 @@ def direction(
     masked_output: str = "zero",
 ) -> Direction:
     """Returns the loop that ``scan_cell`` describes, for inputs in the order of time."""
+    xs, mask, resets = jax.tree.map(lambda leaf: whole(leaf, 0), (xs, mask, resets))
     valid = _valid_steps(jax.tree.leaves(xs)[0].shape[0], lengths, mask)
     if valid is not None:
         xs = _where(valid, xs, jax.tree.map(jnp.zeros_like, xs))
     z0 = cell.project(params, first_step(xs))
     fresh = cell.initial_state(params, z0)
     state = fresh if initial_state is None else _like("initial_state", initial_state, fresh)
+    state = _split_as_after(cell, params, state, z0)
 
     keep_output = not return_sequences or (valid is not None and masked_output == "repeat")
     zeros = None
@@ -93,7 +96,23 @@ def _crossings(resets, reverse: bool) -> jax.Array | None:
 
 def first_step(xs: Any) -> Any:
     """Returns the input of one step, also where there are no steps."""
-    return jax.tree.map(lambda x: x[0] if x.shape[0] else jnp.zeros_like(x, shape=x.shape[1:]), xs)
+
+    def first(x):
+        return whole(x, 0)[0] if x.shape[0] else jnp.zeros_like(x, shape=x.shape[1:])
+
+    return jax.tree.map(first, xs)
+
+
+def _split_as_after(cell: Cell, params: Params, state: State, z: Any) -> State:
+    """Returns the state split over a mesh of explicit axes as a step leaves it."""
+    if AxisType.Explicit not in jax.sharding.get_abstract_mesh().axis_types:
+        return state
+
+    def split(leaf, after):
+        spec = after.sharding.spec
+        return leaf if jax.typeof(leaf).sharding.spec == spec else jax.sharding.reshard(leaf, spec)
+
+    return jax.tree.map(split, state, jax.eval_shape(cell.step, params, state, z)[0])
 
 
 def _where(condition: jax.Array, new: Any, old: Any) -> Any:

@@ -4,7 +4,8 @@ from typing import Literal, NamedTuple
 
 import tests.contract.devices
 import tests.contract.inputs
-import tests.contract.transforms  # noqa: F401 (the three register their columns)
+import tests.contract.padding
+import tests.contract.transforms  # noqa: F401 (the four register their columns)
 from tests.contract.reference import COLUMNS
 from tests.contract.subjects import Subject, subjects
 
@@ -18,6 +19,7 @@ class Outcome(NamedTuple):
     why: str
 
 
+PADDED = ("lengths", "length 0", "NaN padding")
 NO_INTEGERS = Outcome(
     "refused",
     ValueError,
@@ -44,7 +46,11 @@ def outcome(name: str, subject: Subject, title: str) -> Outcome | None:
 
 def applies(subject: Subject, title: str) -> bool:
     """Whether there is anything to try."""
-    return subject.time_axis is not None or not title.startswith("T =")
+    if title in PADDED:
+        return subject.padded is not None
+    if "no state" in title:
+        return subject.fresh is not None
+    return subject.time_axis is not None or not (title.startswith("T =") or "time" in title)
 
 
 def pairs(group: str | None = None) -> list[tuple[str, str]]:

@@ -11,7 +11,15 @@ import numpy as np
 from tests.cases import assert_close
 from tests.contract.subjects import B, Subject, arguments
 
-GROUPS = ("Transformations", "Derivatives", "Dtypes", "Shapes", "Checks", "Eight devices")
+GROUPS = (
+    "Transformations",
+    "Derivatives",
+    "Dtypes",
+    "Shapes",
+    "Padding",
+    "Checks",
+    "Eight devices",
+)
 # By group, then by title: functions that try a subject, whose docstrings the page has.
 COLUMNS: dict[str, dict[str, Callable[[Subject], None]]] = {group: {} for group in GROUPS}
 
@@ -108,3 +116,12 @@ def check(run: Callable, subject: Subject, rows: bool = False, tolerance: float 
     outputs, gradient = run(*known.args)
     assert_close(outputs, known.outputs, tolerance)
     assert_close(gradient, known.gradient, tolerance)
+
+
+def error_of(function: Callable[[Subject], None], subject: Subject) -> str:
+    """The error of trying a column, or an empty text."""
+    try:
+        function(subject)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""

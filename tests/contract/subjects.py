@@ -28,6 +28,8 @@ class Subject(NamedTuple):
     time_axis: int | None = None  # of x, from the end; None where there is no time
     next_state: Callable[[Any], Any] | None = None  # the state after the steps, out of the outputs
     key: bool = False  # whether it draws random numbers
+    fresh: Callable[[Any, Any], Any] | None = None  # of params and x: with no state given
+    padded: Callable[[Any, Any, Any, Any], Any] | None = None  # with lengths, its last argument
 
 
 def s(*shape):
@@ -182,9 +184,9 @@ def layer(cell, features, units):
     random = noise.draws(cell)
     axis = -1 - len(x.shape)
 
-    def call(params, state, xs):
+    def call(params, state, xs, lengths=None):
         key = jax.random.key(KEY) if random else None
-        return jrnn.rnn(cell, params, xs, initial_state=state, key=key)
+        return jrnn.rnn(cell, params, xs, initial_state=state, key=key, lengths=lengths)
 
     return Subject(
         counting(call, state),
@@ -193,14 +195,16 @@ def layer(cell, features, units):
         axis,
         lambda outputs: outputs[0],
         random,
+        lambda params, xs: call(params, None, xs),
+        call,
     )
 
 
 def both_directions(cell, features, units):
     params, state, x = shapes_of(cell, features, units)
 
-    def call(params, state, xs):
-        return jrnn.bidirectional(cell, params, xs, initial_state=state)
+    def call(params, state, xs, lengths=None):
+        return jrnn.bidirectional(cell, params, xs, initial_state=state, lengths=lengths)
 
     def plain(params, state, xs):
         forward, ys = unrolled(cell)(params[0], state[0], xs)
@@ -208,7 +212,9 @@ def both_directions(cell, features, units):
         return jrnn.BidirectionalState(forward, backward), jnp.concatenate([ys, others], -1)
 
     pair = jrnn.BidirectionalParams(params, params)
-    return Subject(call, plain, (pair, (state, state), s(T, *x.shape)), -2)
+    shapes = pair, (state, state), s(T, *x.shape)
+    options = {"fresh": lambda params, xs: call(params, None, xs), "padded": call}
+    return Subject(call, plain, shapes, -2, **options)
 
 
 def nnx_rnn(features, units):
@@ -220,13 +226,16 @@ def nnx_rnn(features, units):
     cell = jrnn.GRUCell()
     params, state, x = shapes_of(cell, features, units)
 
-    def call(params, state, xs):  # split and merged, as nnx's transforms do it
-        module = wrapped.RNN(wrapped.RNNCell(cell, params=params), return_carry=True)
-        carry, ys = nnx.merge(*nnx.split(module))(xs, initial_carry=state)
+    def call(params, state, xs, lengths=None):  # split and merged, as nnx's transforms do it
+        module = nnx.merge(
+            *nnx.split(wrapped.RNN(wrapped.RNNCell(cell, params=params), return_carry=True))
+        )
+        carry, ys = module(xs, initial_carry=state, seq_lengths=lengths)
         return jrnn.GRUState(carry), ys
 
     shapes = params, state, s(T, *x.shape)
-    return Subject(call, unrolled(cell), shapes, -2, lambda outputs: outputs[0])
+    options = {"fresh": lambda params, xs: call(params, None, xs), "padded": call}
+    return Subject(call, unrolled(cell), shapes, -2, lambda outputs: outputs[0], **options)
 
 
 def linen_rnn(features, units):
@@ -238,13 +247,14 @@ def linen_rnn(features, units):
     module = linen.RNN(linen.RNNCell(cell, units), return_carry=True)
     apply = jax.jit(module.apply)  # as it is, Linen's traces every initializer at each call
 
-    def call(params, state, xs):
+    def call(params, state, xs, lengths=None):
         variables = {"params": {"cell": params._asdict()}}
-        carry, ys = apply(variables, xs, initial_carry=state)
+        carry, ys = apply(variables, xs, initial_carry=state, seq_lengths=lengths)
         return jrnn.GRUState(carry), ys
 
     shapes = params, state, s(T, *x.shape)
-    return Subject(call, unrolled(cell), shapes, -2, lambda outputs: outputs[0])
+    options = {"fresh": lambda params, xs: call(params, None, xs), "padded": call}
+    return Subject(call, unrolled(cell), shapes, -2, lambda outputs: outputs[0], **options)
 
 
 @functools.cache
