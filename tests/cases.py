@@ -73,7 +73,7 @@ def assert_close(actual, expected, tolerance=1e-12):
     """The leaves have the same shapes and differ by less than the tolerance."""
     actual, expected = jax.tree.leaves(actual), jax.tree.leaves(expected)
     for a, e in zip(actual, expected, strict=True):
-        assert a.shape == e.shape
+        assert a.shape == e.shape, "wrong shape"
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
 from jrnn import activations, initializers
@@ -200,6 +201,20 @@ def convolve(
         dilation: Distances of the pixels in a window.
         channels_first: Where the channels stand in ``xs`` and in the result.
     """
+    run = functools.partial(_convolve_all, strides, padding, dilation, channels_first)
+    if AxisType.Explicit not in jax.sharding.get_abstract_mesh().axis_types:
+        return run(xs, kernel)
+    rank = kernel.ndim - 2
+    leading = jax.typeof(xs).sharding.spec[: xs.ndim - rank - 1]
+    image = [None] * rank
+    image.insert(0 if channels_first else rank, jax.typeof(kernel).sharding.spec[-1])
+    # What JAX has no rule for is left to the compiler, all but where the result lies.
+    spec = PartitionSpec(*leading, *image)
+    automatic: Any = jax.sharding.auto_axes(run, out_sharding=spec)
+    return automatic(xs, kernel)
+
+
+def _convolve_all(strides, padding, dilation, channels_first, xs, kernel) -> jax.Array:
     rank = kernel.ndim - 2
     leading = xs.shape[: xs.ndim - rank - 1]
     dtype = jnp.result_type(xs, kernel)

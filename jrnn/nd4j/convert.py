@@ -5,7 +5,7 @@ import jax.core
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import check_type
+from jrnn.cells.base import check_type, whole
 from jrnn.cells.gru import GRUParams
 from jrnn.cells.simple_rnn import SimpleRNNParams
 from jrnn.cells.sru import SRUParams
@@ -164,7 +164,7 @@ def rnn_to_params(weights: RNNWeights) -> SimpleRNNParams:
     """
     check_type("jrnn.nd4j.rnn_to_params", weights, RNNWeights, "weights")
     rnn_units("rnn_to_params", weights)
-    bias = None if weights.biases is None else weights.biases.reshape(2, -1).sum(0)
+    bias = None if weights.biases is None else whole(weights.biases, -1).reshape(2, -1).sum(0)
     return SimpleRNNParams(weights.input_weights, weights.recurrent_weights, bias)
 
 

@@ -8,7 +8,7 @@ back gives the same arrays, to rounding where a forget bias is added.
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import check_type
+from jrnn.cells.base import check_type, whole
 from jrnn.cells.lstm import LSTMParams
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.nd4j.arguments import split_rows
@@ -35,7 +35,7 @@ def lstm_layer_to_params(weights: LSTMLayerWeights) -> LSTMParams | Bidirectiona
         weights.input_weights,
         weights.recurrent_weights,
         weights.biases,
-        None if peephole is None else peephole.reshape(3, -1),
+        None if peephole is None else whole(peephole, -1).reshape(3, -1),
     )
 
 
@@ -123,7 +123,7 @@ def projection_lstm_to_params(
         kernel,
         weights.recurrent_weights,
         _with_forget_bias(weights.biases, forget_bias, kernel),
-        None if peephole is None else peephole.reshape(3, -1),
+        None if peephole is None else whole(peephole, -1).reshape(3, -1),
         weights.projection_weights,
     )
 

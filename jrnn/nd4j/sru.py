@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import Masks
+from jrnn.cells.base import Masks, whole
 from jrnn.cells.sru import SRUCell, SRUState
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence
@@ -145,9 +145,10 @@ def sru_bi(
 
 @jax.jit
 def _sru_bi(x, initial_c, weights, mask):
-    x = x if mask is None else x * mask[None]
-    products = (x @ weights.weights).reshape(*x.shape, 3)
-    biases = weights.bias.reshape(2, -1)
+    x, initial_c = whole(x, -1), whole(initial_c, -1)  # each half may be too small to be split
+    x = x if mask is None else x * whole(mask, -1)[None]
+    products = whole(x @ weights.weights, -1).reshape(*x.shape, 3)
+    biases = whole(weights.bias, -1).reshape(2, -1)
     forget = jax.nn.sigmoid(products[..., 1] + biases[0, None, None])
     reset = jax.nn.sigmoid(products[..., 2] + biases[1, None, None])
     given = products[..., 0], forget, reset, x
@@ -165,7 +166,7 @@ def _sru_bi(x, initial_c, weights, mask):
         for half, reverse in ((slice(units), False), (slice(units, None), True))
     ]
     c = jnp.concatenate(cells, axis=-1)
-    squashed = jnp.tanh(c) if mask is None else jnp.tanh(c) * mask[None]
+    squashed = jnp.tanh(c) if mask is None else jnp.tanh(c) * whole(mask, -1)[None]
     return HiddenAndCell(reset * squashed + (1 - reset) * x, c)
 
 

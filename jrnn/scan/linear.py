@@ -83,6 +83,7 @@ class StepDerivative:
         level |= dict.fromkeys(self._tangents["state"], _STEP)
         self._equations: tuple[list, ...] = ([], [], [], [])
         halves: dict[Any, tuple[tuple, tuple]] = {}  # sums not yet added: contribution, loop
+        mesh = jax.sharding.get_abstract_mesh()  # a part of a step may run under another one
         self._cuts: dict[Any, tuple] = {}  # what enters the loop: its terms
 
         def bring_into_loop(var):
@@ -98,7 +99,8 @@ class StepDerivative:
             if highest == _CONTRIBUTION and equation.primitive.name == "custom_lin":
                 highest = _STEP  # a custom_vjp's derivative: JAX cannot vmap it
             level |= dict.fromkeys(equation.outvars, highest)
-            if highest == _STEP and equation.primitive.name in _SUMS and len(operands) == 2:
+            sums = equation.primitive.name in _SUMS and equation.ctx.cur_abstract_mesh == mesh
+            if highest == _STEP and sums and len(operands) == 2:
                 pairs = [halves.get(var, _as_halves(var, level[var])) for var in operands]
                 early, late = (sum(side, ()) for side in zip(*pairs, strict=True))
                 if early and late:
@@ -239,9 +241,10 @@ def _bind_weight_product(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
         return bind(equation, values)
     # The transpose of a product with a turned kernel has the form that XLA's fast matmul on CPU
     # takes; that of the product as it stands runs at half the speed.
-    turned = jax.lax.optimization_barrier(values[1].T)
     params = equation.params | {"dimension_numbers": ((left, (1,)), batch)}
-    return [equation.primitive.bind(values[0], turned, **params)]
+    with equation.ctx.manager:
+        turned = jax.lax.optimization_barrier(values[1].T)
+        return [equation.primitive.bind(values[0], turned, **params)]
 
 
 def _sum(env: Env, terms: Sequence[Any]) -> Any:

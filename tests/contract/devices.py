@@ -6,6 +6,8 @@ of each, or an empty text. It is started once for many pairs, with eight devices
 
 import functools
 import json
+import os
+import subprocess
 import sys
 
 import jax
@@ -14,7 +16,15 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from tests.cases import assert_close
-from tests.contract.reference import COLUMNS, column, differentiated, error_of, reference
+from tests.contract.reference import (
+    COLUMNS,
+    Reference,
+    column,
+    differentiated,
+    error_of,
+    plain,
+    reference,
+)
 from tests.contract.subjects import arguments, subjects
 
 DEVICES = 8  # as many rows, features and units, each on a device of its own
@@ -57,9 +67,9 @@ def shard_map(s):
     """`jax.shard_map` over the rows of state and input; outputs and gradient."""
     row = P("d")
     run = jax.shard_map(s.call, mesh=mesh(AxisType.Auto), in_specs=(P(), row, row), out_specs=row)
-    known = reference(s, rows=True, batch=DEVICES)
+    known = reference(s, rows=1, batch=DEVICES)
     result = jax.jit(differentiated(run))(*known.args)
-    assert everywhere(result[0])
+    assert everywhere(result[0]), "wrong devices"
     compare(result, known)
 
 
@@ -68,19 +78,17 @@ def shard_map_no_state(s):
     """The same with no state given."""
     row = P("d")
     run = jax.shard_map(s.fresh, mesh=mesh(AxisType.Auto), in_specs=(P(), row), out_specs=row)
-    known = from_zeros(s, rows=True)
+    known = from_zeros(s, rows=1)
     result = jax.jit(differentiated(lambda p, x, _: run(p, x)))(known.args[0], known.args[2], 0.0)
     assert_close(result[0], known.outputs, 1e-11)
     assert_close(result[1][:2], known.gradient[::2], 1e-11)
 
 
-def from_zeros(s, rows=False):
+def from_zeros(s, rows=0):
     """The reference for a state of zeros."""
-    from tests.contract.reference import Reference, plain
-
     params, state, x = arguments(s, (DEVICES,))
     args = params, jax.tree.map(lambda leaf: 0 * leaf, state), x
-    return Reference(args, *plain(s, rows and s.key)(*args))
+    return Reference(args, *plain(s, rows if s.key else 0)(*args))
 
 
 @column("Eight devices", "units automatic")
@@ -90,22 +98,22 @@ def units_automatic(s):
     row = P("d")
     specs = {"in_specs": (P(), row, row), "out_specs": row, "axis_names": {"d"}}
     run = jax.shard_map(s.call, mesh=both, **specs)
-    known = reference(s, rows=True, batch=DEVICES)
+    known = reference(s, rows=2, batch=DEVICES)
     params = placed(known.args[0], both, last_axis("m", 2))
     compare(jax.jit(differentiated(run))(params, *known.args[1:]), known)
 
 
 @column("Eight devices", "explicit mesh")
 def explicit_mesh(s):
-    """A mesh of explicit axes (`jax.set_mesh`), state and input split by rows: so is all output,
-    and the gradient is as its arguments."""
+    """A mesh of explicit axes (`jax.set_mesh`), state and input split by rows: so is all output."""
     known = reference(s, batch=DEVICES)
     params, *rows = known.args
     explicit = mesh(AxisType.Explicit)
     with jax.set_mesh(explicit):
         args = placed(params, explicit, P()), *placed(rows, explicit, P("d"))
         result = jax.jit(differentiated(s.call))(*args)
-    assert all(leaf.sharding.spec[0] == "d" for leaf in jax.tree.leaves(result[0]))
+    split = all(leaf.sharding.spec[0] == "d" for leaf in jax.tree.leaves(result[0]))
+    assert split, "wrong sharding"
     compare(result, known)
 
 
@@ -161,6 +169,22 @@ def explicit_time(s):
     """The same on a mesh of explicit axes."""
     with jax.set_mesh(mesh(AxisType.Explicit, d=2, t=STEPS)):
         check_sequence(s, AxisType.Explicit)
+
+
+def on_devices(pairs: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The error at each place, or an empty text, from a process that has eight devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.contract.devices"],
+        input=json.dumps(pairs),
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    errors = json.loads(done.stdout.splitlines()[-1])  # a library may have printed something
+    return dict(zip(pairs, errors, strict=True))
 
 
 def main() -> None:

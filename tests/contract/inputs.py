@@ -27,7 +27,7 @@ def check_dtype(s, dtype, tolerance):
     """Outputs and gradient have the dtype, and are near those of float64."""
     args = of_type(arguments(s), dtype)
     result = compiled(s)(*args)
-    assert dtypes(result) == {jnp.dtype(dtype).name}
+    assert dtypes(result) == {jnp.dtype(dtype).name}, "wrong dtype"
     assert_close(of_type(result, float), plain(s)(*of_type(args, float)), tolerance)
 
 
@@ -36,7 +36,7 @@ def float64(s):
     """All is float64, and equal to the plain computation run eagerly, within 1e-12."""
     args = arguments(s)
     outputs = s.call(*args)
-    assert dtypes(outputs) == {"float64"}
+    assert dtypes(outputs) == {"float64"}, "wrong dtype"
     assert_close(outputs, s.plain(*args), 1e-12)
 
 
@@ -64,11 +64,11 @@ def mixed(s):
     params, state, x = arguments(s)
     x = of_type(x, jnp.bfloat16)
     outputs, gradient = jax.jit(differentiated(s.call))(*of_type((params, state), jnp.float32), x)
-    assert dtypes((outputs, gradient[:2])) == {"float32"}
+    assert dtypes((outputs, gradient[:2])) == {"float32"}, "wrong dtype"
     wanted, known = plain(s)(params, state, of_type(x, float))
     assert_close(outputs, wanted, 1e-5)
     assert_close(gradient[:2], known[:2], 1e-5)
-    assert gradient[2].dtype == jnp.bfloat16
+    assert gradient[2].dtype == jnp.bfloat16, "wrong dtype"
 
 
 @column("Dtypes", "integers")
@@ -84,8 +84,8 @@ def batch_0(s):
     """No rows: empty outputs of the right shapes, and a gradient of zeros."""
     shapes = [(0, *leaf.shape[1:]) for leaf in jax.tree.leaves(reference(s).outputs)]
     outputs, (of_params, *_) = differentiated(s.call)(*arguments(s, (0,)))
-    assert [leaf.shape for leaf in jax.tree.leaves(outputs)] == shapes
-    assert all((leaf == 0).all() for leaf in jax.tree.leaves(of_params))
+    assert [leaf.shape for leaf in jax.tree.leaves(outputs)] == shapes, "wrong shape"
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(of_params)), "wrong gradient"
 
 
 @column("Shapes", "T = 0")
@@ -95,11 +95,11 @@ def t_0(s):
     outputs, (of_params, *_) = differentiated(s.call)(params, state, x)
     known = [leaf.shape for leaf in jax.tree.leaves(reference(s).outputs)]
     outputs, given = jax.tree.leaves(outputs), jax.tree.leaves(state)
-    assert [leaf.ndim for leaf in outputs] == [len(shape) for shape in known]
+    assert [leaf.ndim for leaf in outputs] == [len(shape) for shape in known], "wrong shape"
     for leaf in outputs:
-        assert leaf.size == 0 or any(np.array_equal(leaf, one) for one in given)
-    assert any(leaf.size == 0 for leaf in outputs)
-    assert all((leaf == 0).all() for leaf in jax.tree.leaves(of_params))
+        assert leaf.size == 0 or any(np.array_equal(leaf, one) for one in given), "wrong state"
+    assert any(leaf.size == 0 for leaf in outputs), "wrong shape"
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(of_params)), "wrong gradient"
 
 
 @column("Shapes", "T = 1")
@@ -197,7 +197,7 @@ def one_trace(s):
     again = jax.tree.map(jnp.asarray, arguments(s, seed=1))
     with compilations() as counted:
         outputs = s.call(*again)
-    assert counted == []
+    assert counted == [], "wrong: it traces again"
     assert_close(outputs, plain(s)(*again)[0])
 
 

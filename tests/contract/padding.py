@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.cases import assert_close
-from tests.contract.reference import column, differentiated, of_type, plain
 from tests.contract.inputs import dtypes
+from tests.contract.reference import column, differentiated, of_type, plain
 from tests.contract.subjects import T, arguments
 
 LENGTHS = (T, 1, T - 1)

@@ -186,7 +186,9 @@ def keras(kind, activation=jnp.tanh):
         layer, fixed = built(kind, *sizes(p), **options)
         mask = None if lengths is None else jnp.arange(xs.shape[1]) < lengths[:, None]
         start = None if state is None else list(state)
-        (ys, *state), _ = layer.stateless_call(list(p[:3]), fixed, xs, initial_state=start, mask=mask)
+        (ys, *state), _ = layer.stateless_call(
+            list(p[:3]), fixed, xs, initial_state=start, mask=mask
+        )
         return (jrnn.LSTMState if kind == "LSTM" else jrnn.GRUState)(*state), ys
 
     def step(p, state, x):
@@ -208,7 +210,9 @@ def haiku(kind):
             bias = bias - jnp.repeat(jnp.array([0, 0, 1, 0], bias.dtype), n)  # which it adds
             return {"lstm/linear": {"w": jnp.concatenate([of_x, of_h]), "b": bias}}
         sign = jnp.repeat(jnp.array([-1, 1, 1], p.bias.dtype), n)  # its z is 1 - z
-        return {"gru": {"w_i": p.kernel * sign, "w_h": p.recurrent_kernel * sign, "b": p.bias * sign}}
+        return {
+            "gru": {"w_i": p.kernel * sign, "w_h": p.recurrent_kernel * sign, "b": p.bias * sign}
+        }
 
     def core(p):
         return (hk.LSTM if kind == "LSTM" else hk.GRU)(p.recurrent_kernel.shape[0])

@@ -64,16 +64,16 @@ def differentiated(function: Callable) -> Callable:
 
 
 @functools.cache
-def plain(subject: Subject, rows: bool = False) -> Callable:
-    """``differentiated`` of the plain computation, compiled; ``rows``: each row for itself.
+def plain(subject: Subject, rows: int = 0) -> Callable:
+    """``differentiated`` of the plain computation, compiled; ``rows``: so many at a time.
 
-    The two differ in what is drawn at random alone.
+    That makes a difference in what is drawn at random alone.
     """
 
     def each(params, state, x):
         parts = [
-            subject.plain(params, *jax.tree.map(lambda leaf: leaf[k : k + 1], (state, x)))  # noqa: B023
-            for k in range(x.shape[0])
+            subject.plain(params, *jax.tree.map(lambda leaf: leaf[k : k + rows], (state, x)))  # noqa: B023
+            for k in range(0, x.shape[0], rows)
         ]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
@@ -87,10 +87,10 @@ def compiled(subject: Subject) -> Callable:
 
 
 @functools.cache
-def reference(subject: Subject, rows: bool = False, batch: int = B) -> Reference:
+def reference(subject: Subject, rows: int = 0, batch: int = B) -> Reference:
     """The arguments with seed 0, and the plain computation's outputs and gradient."""
     args = arguments(subject, (batch,))
-    return Reference(args, *plain(subject, rows and subject.key)(*args))
+    return Reference(args, *plain(subject, rows if subject.key else 0)(*args))
 
 
 def directions(tree: Any, seed: int = 5) -> Any:
@@ -110,7 +110,7 @@ def of_type(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
 
 
-def check(run: Callable, subject: Subject, rows: bool = False, tolerance: float = 1e-12) -> None:
+def check(run: Callable, subject: Subject, rows: int = 0, tolerance: float = 1e-12) -> None:
     """Outputs and gradient of a function of the three arguments are those of the reference."""
     known = reference(subject, rows)
     outputs, gradient = run(*known.args)

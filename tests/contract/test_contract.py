@@ -5,15 +5,12 @@
 """
 
 import functools
-import json
-import os
 import re
-import subprocess
-import sys
 
 import jax
 import pytest
 
+from tests.contract.devices import on_devices
 from tests.contract.outcomes import outcome, pairs, quick
 from tests.contract.page import PAGE, page
 from tests.contract.reference import COLUMNS
@@ -57,17 +54,7 @@ def test_contract(name, title):
 def tried_on_devices(wanted: bool) -> dict:
     """The errors of the pairs on devices that are for every run, or of the others."""
     chosen = [pair for pair in pairs("Eight devices") if quick(*pair) == wanted]
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    path = os.pathsep.join(sys.path)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.contract.devices"],
-        input=json.dumps(chosen),
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(zip(chosen, json.loads(done.stdout), strict=True))
+    return on_devices(chosen)
 
 
 @pytest.mark.parametrize("wanted", [True, pytest.param(False, marks=pytest.mark.slow)])

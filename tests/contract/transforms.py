@@ -45,7 +45,7 @@ def vmap_rows(s):
         outputs = jax.vmap(s.call, (None, 0, 0))(params, *rows)
         return jax.tree.map(lambda leaf: leaf[:, 0], outputs)
 
-    check(jax.jit(differentiated(run)), s, rows=True)
+    check(jax.jit(differentiated(run)), s, rows=1)
 
 
 @column("Transformations", "vmap params")
@@ -86,7 +86,7 @@ def scan_over_it(s):
         return jax.tree.map(lambda leaf: leaf[:, 0], outputs)
 
     if s.time_axis is None or s.next_state is None:
-        check(jax.jit(differentiated(through_rows)), s, rows=True)
+        check(jax.jit(differentiated(through_rows)), s, rows=1)
         return
 
     def last_state(*args):
@@ -104,7 +104,8 @@ def eval_shape(s):
     known = reference(s)
     shapes = jax.eval_shape(s.call, *known.args)
     said = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(shapes)]
-    assert said == [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(known.outputs)]
+    wanted = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(known.outputs)]
+    assert said == wanted, "wrong shape or dtype"
 
 
 @column("Transformations", "export")
