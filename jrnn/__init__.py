@@ -19,6 +19,7 @@ from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.cells.sru import SRUCell, SRUParams, SRUState
 from jrnn.cells.stacked import StackedCell
 from jrnn.cells.zoneout import ZoneoutCell
+from jrnn.exported import register
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.convolutional import conv_gru, conv_lstm
 from jrnn.layers.memory import MemoryPlan, memory_plan
@@ -92,6 +93,8 @@ __all__ = [
     "stream",
     "truncated_bptt",
 ]
+
+register("jrnn", globals())
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "jrnn"
 
 # A rung imports only what stands on an earlier one, or lies in its own folder.
 LADDER = [
-    {"names"},
+    {"names", "exported"},
     {"activations", "constraints", "initializers", "regularizers"},
     {"cells"},
     {"scan"},

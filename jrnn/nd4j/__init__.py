@@ -1,5 +1,6 @@
 """The ND4J / SameDiff recurrent op set; docs/nd4j.md puts the page's ops beside these."""
 
+from jrnn.exported import register
 from jrnn.nd4j.configs import (
     LSTMActivations,
     LSTMConfiguration,
@@ -124,3 +125,5 @@ __all__ = [
     "dl4j_simple_rnn_to_params",
     "dl4j_simple_rnn_from_params",
 ]
+
+register("jrnn.nd4j", globals())
