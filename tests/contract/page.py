@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.contract.outcomes import Outcome, applies, outcome
+from tests.contract.peers_page import peers_section
 from tests.contract.reference import COLUMNS
 from tests.contract.subjects import B, F, T, U, subjects
 
@@ -25,7 +26,7 @@ def page() -> str:
     """Returns the whole page."""
     reasons: dict[Outcome, int] = {}
     tables = [line for group in COLUMNS for line in _group(group, reasons)]
-    return "\n".join([*_head(), *tables, *_reasons(reasons)]) + "\n"
+    return "\n".join([*_head(), *tables, *_reasons(reasons), "", *peers_section()]) + "\n"
 
 
 def _head() -> Iterator[str]:
@@ -38,6 +39,8 @@ def _head() -> Iterator[str]:
     cannot fall behind. An empty place: there is nothing to try. The arrays are small, {B} rows,
     {T} steps, {F} features and {U} units; all weights are random, biases too."""
     yield from ["# Contract grid", "", *textwrap.wrap(" ".join(text.split()), 110), ""]
+    text = """Other libraries stand [at the end](#other-libraries), under the same columns."""
+    yield from [*textwrap.wrap(" ".join(text.split()), 110), ""]
     text = """`pytest tests/contract` tries one of 20 places, with some of each row and
     column; `pytest -m "" tests/contract` tries them all, and `-k "hessian and GRUCell"` picks
     some."""

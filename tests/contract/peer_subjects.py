@@ -325,7 +325,7 @@ PEERS = {
     "Equinox": (equinox, False),
     "jax.experimental.rnn": (cudnn, True),
 }
-PACKAGES = ("jrnn", "jax", "flax", "keras", "dm-haiku", "equinox")
+PACKAGES = ("jax", "flax", "keras", "dm-haiku", "equinox")
 
 
 def shapes_of(kind, biases, features, units):

@@ -7,6 +7,7 @@
 import importlib.metadata
 import json
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,15 +107,19 @@ def no_option(name: str, title: str) -> bool:
 
 
 def main() -> None:
-    """Tries all places and writes the file."""
+    """Tries all places, or those of the columns named as arguments, and writes the file."""
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_disable_most_optimizations", True)
-    results = measured(places())
+    columns = sys.argv[1:] or list(TITLES)
     table: dict[str, dict] = {name: {} for name in peers(F, U)}
-    for (name, title), (kind, message) in results.items():
+    if sys.argv[1:]:
+        table = json.loads(FILE.read_text(encoding="utf-8"))["not ✓"]
+    chosen = [(name, title) for name, title in places() if title in columns]
+    for (name, title), (kind, message) in measured(chosen).items():
+        table[name].pop(title, None)
         if kind:
             table[name][title] = [kind, message]
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES if name != "jrnn"}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     text = json.dumps({"versions": versions, "not ✓": table}, indent=1, ensure_ascii=False)
     FILE.write_text(text + "\n", encoding="utf-8")
     print(FILE)
