@@ -174,4 +174,4 @@ def compiled(function, *static):
 
 # Nearly all of an example's time is XLA's, so that every run has to do with few.
 full = hypothesis.settings().max_examples >= 200
-law = hypothesis.settings(max_examples=200 if full else 5, deadline=None)
+law = hypothesis.settings(max_examples=200 if full else 3, deadline=None)
