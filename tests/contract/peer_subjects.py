@@ -174,6 +174,7 @@ def keras(kind, activation=jnp.tanh):
     def built(name, units, features, dtype, **options):
         with jax.ensure_compile_time_eval():
             given = {"activation": activation, "dtype": dtype}
+            given["recurrent_initializer"] = "zeros"  # its own has no bfloat16
             layer = getattr(keras.layers, name)(units, **given, **options)
             layer.build((None, None, features)[-3 if options else -2 :])
             return layer, [v.value for v in layer.non_trainable_variables]
@@ -304,7 +305,7 @@ def cudnn(kind):
     assert kind == "LSTM"
 
     def run(p, state, xs, lengths):
-        n, (batch, steps, f) = p.recurrent_kernel.shape[0], xs.shape
+        n, (batch, steps, f) = p.recurrent_kernel.shape[0], (xs.shape[0], *xs.shape[-2:])
         arrays = (p.kernel.T, p.recurrent_kernel.T, p.bias, jnp.zeros_like(p.bias))
         weights = jnp.concatenate([array.ravel() for array in arrays])
         h, c = (jnp.zeros((1, batch, n)),) * 2 if state is None else (one[None] for one in state)

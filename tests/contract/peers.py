@@ -4,6 +4,7 @@
 ``docs/contract.md`` makes its tables; ``test_peers.py`` tries some of them again at every run.
 """
 
+import fnmatch
 import importlib.metadata
 import json
 import re
@@ -59,6 +60,7 @@ def wrong(message: str) -> tuple[str, str]:
 
 def shortened(message: str) -> str:
     """The first sentence, without addresses and paths."""
+    message = re.sub(r"\x1b\[\d+m", "", message)  # colours
     message = re.sub(r"0x[0-9a-f]+|(/[\w.-]+)+/|Traced<[^>]*>", "…", message)
     return message[:160] + ("…" if len(message) > 160 else "")
 
@@ -107,14 +109,18 @@ def no_option(name: str, title: str) -> bool:
 
 
 def main() -> None:
-    """Tries all places, or those of the columns named as arguments, and writes the file."""
+    """Tries all places, or those that match an argument ("Keras*/jit"), and writes the file."""
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_disable_most_optimizations", True)
-    columns = sys.argv[1:] or list(TITLES)
     table: dict[str, dict] = {name: {} for name in peers(F, U)}
-    if sys.argv[1:]:
+    chosen, patterns = places(), sys.argv[1:]
+    if patterns:
         table = json.loads(FILE.read_text(encoding="utf-8"))["not ✓"]
-    chosen = [(name, title) for name, title in places() if title in columns]
+        chosen = [
+            pair
+            for pair in chosen
+            if any(fnmatch.fnmatch("/".join(pair), pattern) for pattern in patterns)
+        ]
     for (name, title), (kind, message) in measured(chosen).items():
         table[name].pop(title, None)
         if kind:
