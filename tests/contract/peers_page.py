@@ -10,18 +10,19 @@ from tests.contract.peers import FILE, TITLES, no_option
 from tests.contract.subjects import F, U
 
 TEXT = """
-Written by `python -m tests.contract.peers`, which tries all of this in one run, jrnn too, with
-{versions}, on CPU. Each library is called as its documentation shows, under `jax.jit`: Flax's
-`RNN` over `OptimizedLSTMCell` and `GRUCell` (Linen and NNX), told the parameters' dtype as
-`param_dtype`; `keras.layers.LSTM` and `GRU` through `stateless_call`, with `dtype`, lengths as
-a mask; `haiku.dynamic_unroll` over `LSTM` and `GRU`; Equinox's cells in `lax.scan`, with
-`jax.vmap` over rows; `jax.experimental.rnn.lstm`, which is cuDNN's and has no other backend.
-All have the same random weights, converted inside the call, so that gradients are compared,
-too, and are held to the equations in `jax.numpy`. What other libraries put out at steps of
-padding is their own choice and not compared. Keras computes tanh of float64 in float32,
-whatever it is told; so as to see anything beside it, it is given `activation=jax.numpy.tanh` in
-all columns but float64. An empty place: there is nothing to try. "no option": the library
-cannot be asked. `test_peers.py` tries some places again at every run, and all with `-m ""`."""
+Written by `python -m tests.contract.peers`, which tries each place, jrnn's too, by the
+functions of the columns above, with {versions}, on CPU. Each library is called as its
+documentation shows, under `jax.jit`: Flax's `RNN` over `OptimizedLSTMCell` and `GRUCell` (Linen
+and NNX), told the parameters' dtype as `param_dtype`; `keras.layers.LSTM` and `GRU` through
+`stateless_call`, with `dtype`, lengths as a mask; `haiku.dynamic_unroll` over `LSTM` and `GRU`;
+Equinox's cells in `lax.scan`, with `jax.vmap` over rows, from `jnp.zeros` where no state is
+given; `jax.experimental.rnn.lstm`, which is cuDNN's and has no other backend. All have the same
+random weights, converted inside the call, so that gradients are compared, too, and are held to
+the equations in `jax.numpy`. What other libraries put out at steps of padding is their own
+choice and not compared. Keras computes tanh of float64 in float32, whatever it is told; so as
+to see anything beside it, it is given `activation=jax.numpy.tanh` in all columns but float64.
+An empty place: there is nothing to try. "no option": the library cannot be asked.
+`test_peers.py` tries some places again at every run, and all with `-m ""`."""
 
 
 def peers_section() -> Iterator[str]:

@@ -12,7 +12,7 @@ from tests.contract.peers import FILE, TITLES, measured, places
 
 pytestmark = pytest.mark.usefixtures("x64")
 KNOWN = json.loads(FILE.read_text(encoding="utf-8"))["not ✓"]
-STEPS = 97  # one place of so many is for every run
+STEPS = 211  # one place of so many is for every run
 STEP = ", one step"
 
 
