@@ -26,7 +26,7 @@ from jrnn.layers.memory import MemoryPlan, memory_plan
 from jrnn.layers.named import gru, lstm, simple_rnn, sru
 from jrnn.layers.recurrent import rnn
 from jrnn.layers.streaming import Stream, stream
-from jrnn.layers.truncated import truncated_bptt
+from jrnn.scan.truncated import truncated_bptt
 
 if TYPE_CHECKING:
     from jrnn import flax_wrappers, nd4j

@@ -36,7 +36,7 @@ class Drawn:
     options: tuple[Any, ...] = ()
 
     def __call__(self, key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
-        wide = jnp.promote_types(dtype, jnp.float32)
+        wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
         return self.make(*self.options)(key, tuple(shape), wide).astype(dtype)
 
 

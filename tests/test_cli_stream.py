@@ -158,3 +158,20 @@ def test_answers_before_the_next_line_comes_and_stops_when_nobody_reads():
         one.stdin.close()
         assert one.wait(60) == 141
         assert one.stderr.read() == b""
+
+
+def test_a_request_to_end_keeps_the_state(tmp_path):
+    """Also beside a file that a killed process of the same number left."""
+    state = tmp_path / "state.npz"
+    argv = [sys.executable, "-u", "-m", "jrnn", "stream", str(LSTM), "--no-isolation"]
+    with subprocess.Popen(
+        [*argv, "--state", str(state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        (tmp_path / f".state.npz.{process.pid}.tmp").touch()
+        process.stdin.write("1,2,3\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.terminate()
+        assert process.wait(60) != 0
+    with np.load(state) as arrays:
+        assert any(np.abs(arrays[name]).max() > 0 for name in arrays.files)

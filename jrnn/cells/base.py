@@ -97,9 +97,10 @@ def project_input(
     """Returns ``xs @ kernel + bias`` for floating-point ``xs`` [..., F] and ``kernel`` [F, G]."""
     xs = check_input(who, xs, kernel)
     projected = masked_product(xs, kernel, masks)
-    if bias is not None:
-        projected = projected + to_rank(wide(bias), projected)
-    return projected.astype(jnp.result_type(xs, kernel))
+    if bias is None:
+        return projected.astype(jnp.result_type(xs, kernel))
+    projected = projected + to_rank(wide(bias), projected)
+    return projected.astype(jnp.result_type(xs, kernel, bias))
 
 
 def masked_product(

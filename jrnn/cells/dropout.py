@@ -145,19 +145,19 @@ class DropoutCell(Wrapper):
         state = self.cell.initial_state(params, z)
         masks = DropoutParams(
             params,
-            self._kept(of_input, self.dropout, x.shape),
-            self._kept(of_state, self.recurrent_dropout, jax.tree.leaves(state)[0].shape),
+            self._kept(of_input, self.dropout, x),
+            self._kept(of_state, self.recurrent_dropout, jax.tree.leaves(state)[0]),
         )
         if of_output is None:
             return masks
-        shape = jax.eval_shape(self.cell.step, params, state, z)[1].shape
-        kept = jax.random.bernoulli(of_output, 1 - self.output_dropout, shape)
+        y = _one_array(jax.eval_shape(self.cell.step, params, state, z)[1])
+        kept = jax.random.bernoulli(of_output, 1 - self.output_dropout, y.shape)
         return masks._replace(kept_outputs=(kept,))
 
-    def _kept(self, key: jax.Array, rate: float, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    def _kept(self, key: jax.Array, rate: float, operand: Any) -> tuple[jax.Array, ...]:
         if rate == 0:
             return ()
-        keys = jax.random.split(key, self._masks)
+        keys, shape = jax.random.split(key, self._masks), _one_array(operand).shape
         return tuple(jax.random.bernoulli(one, 1 - rate, shape) for one in keys)
 
     @property
@@ -231,9 +231,10 @@ class DropoutCell(Wrapper):
         return cell.step(masks.params, state, z, dropout=factors)
 
     def _output(self, masks: DropoutParams, y: Any) -> Any:
-        for factor in _factors(masks.kept_outputs, self.output_dropout, y.dtype):
-            y = y * factor
-        return y
+        if not masks.kept_outputs:
+            return y
+        (factor,) = _factors(masks.kept_outputs, self.output_dropout, y.dtype)
+        return y * factor
 
 
 def _holds_several(cell: Any) -> bool:
@@ -247,7 +248,18 @@ def _now(
     if rate == 0:
         return ()
     rows = clock.steps.ndim
-    return tuple(jnp.moveaxis(kept_now(keys, clock, rate, (number, *like.shape[rows:])), rows, 0))
+    shape = (number, *_one_array(like).shape[rows:])
+    return tuple(jnp.moveaxis(kept_now(keys, clock, rate, shape), rows, 0))
+
+
+def _one_array(operand: Any) -> Any:
+    """Returns what loses features; raises ``ValueError`` unless it is one array."""
+    if jax.tree.structure(operand) != jax.tree.structure(0):
+        raise ValueError(
+            f"DropoutCell: the input or output is a {type(operand).__name__}, but one array is "
+            "needed to drop some of its features; drop them in the cell itself"
+        )
+    return operand
 
 
 def _inner(params: Any) -> Params:

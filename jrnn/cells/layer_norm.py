@@ -121,13 +121,14 @@ class LayerNormCell(Wrapper):
         bias = inner.bias
         unbiased = inner if bias is None else inner._replace(bias=jnp.zeros_like(bias))
         z = of_cell(unbiased, xs, dropout=dropout)
+        dtype = jax.tree.leaves(z)[0].dtype
         if not isinstance(cell, GRUCell):
-            z = self._norm(z, params.input)
-            return z if bias is None else z + to_rank(bias, z)
-        z = self._norm(jnp.concatenate(z, -1), params.input, (2, 1))
+            z = self._norm(wide(z), params.input)
+            return narrowed(z if bias is None else z + to_rank(wide(bias), z), dtype)
+        z = self._norm(wide(jnp.concatenate(z, -1)), params.input, (2, 1))
         if bias is not None:
-            z = z + to_rank(bias[0] if cell.reset_after else bias, z)
-        return tuple(jnp.split(z, 3, axis=-1))
+            z = z + to_rank(wide(bias[0] if cell.reset_after else bias), z)
+        return narrowed(tuple(jnp.split(z, 3, axis=-1)), dtype)
 
     def _check(self, params: LayerNormParams) -> None:
         """Raises ``ValueError`` unless there is what the variant normalizes, of the right size."""

@@ -38,7 +38,9 @@ class ZoneoutCell(Wrapper):
         s' = k * s + (1 - k) * step(s)               # with a key: training
         s' = rate * s + (1 - rate) * step(s)         # without one: what is expected
 
-    Where the output is an array of the state, as in an LSTM and a GRU, it is the new one of these.
+    Where the output is an array of the state, as in an LSTM and a GRU, it is the new one of these;
+    around a cell that makes its output of its state (a ``ResidualCell``, a stack), the output is
+    what that cell says: put zoneout inside.
     The state is a ``ClockedState``, which knows how many steps each row has done: a sequence in
     pieces, with one key and the state passed on, has the noise of the whole. A reset of the state
     is not noise: nothing is kept across it.

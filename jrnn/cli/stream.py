@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
@@ -26,6 +27,7 @@ from jrnn.keras_loader.whole_file import written_whole
 from jrnn.model import Model
 from jrnn.model.basic import Embedding
 from jrnn.model.graph import Input
+from jrnn.model.walk import walk
 
 _LEAST_LIMIT, _WIDEST = 65536, 64  # bytes of a line, and of a number and what is around it
 
@@ -40,13 +42,15 @@ class Sample(NamedTuple):
 
 def run(args: argparse.Namespace) -> int:
     """Answers until standard input ends."""
+    if sys.stdin is None or sys.stdout is None:
+        raise ValueError("expected standard input and output, found one of them closed")
     loaded = load_named(args)
     model, params = loaded.model, loaded.params
     stream = jrnn.stream(model)
     inputs = [_sample(model, spec) for spec in model.inputs]
     nothing = _given(model, [np.zeros(one.shape, one.dtype) for one in inputs])
     state = stream.initial_state(params, nothing)
-    if args.state and os.path.exists(args.state):
+    if args.state is not None and os.path.exists(args.state):
         state = _read_state(args.state, state)
     step = jax.jit(stream.step).lower(params, state, nothing).compile()
 
@@ -58,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return state
 
     # Opened now: a place that cannot be written is told soon.
-    with written_whole(args.state) if args.state else contextlib.nullcontext() as file:
+    keeping = contextlib.nullcontext() if args.state is None else written_whole(args.state)
+    with keeping as file, _stopped_as_by_ctrl_c():
         state, failure = _answer_all(read_samples(sys.stdin.buffer, inputs), answer, state)
         if file is not None:
             save_npz(file, {name: np.asarray(leaf) for name, leaf in _named(state)})
@@ -67,14 +72,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """Makes a request to end, such as a service manager's, an interrupt: the state is kept."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _answer_all(
     samples: Iterator[list[np.ndarray]], answer: Callable[[Any, list[np.ndarray]], Any], state: Any
 ) -> tuple[Any, BaseException | None]:
-    """Returns the state after the last answer, and what ended the input before its end."""
+    """Returns the state after the last answer given, and what was in the way of the next."""
     try:
         for values in samples:
             state = answer(state, values)
-    except (ValueError, KeyboardInterrupt) as failure:
+    except (ValueError, OSError, KeyboardInterrupt) as failure:
         return state, failure
     return state, None
 
@@ -87,7 +106,8 @@ def _sample(model: Model, spec: Input) -> Sample:
             "known to be read from a line; use jrnn.stream in Python"
         )
     readers = [node.layer for node in model.nodes if node.inputs and node.inputs[0][0] == spec.name]
-    rows = [layer.input_dim for layer in readers if isinstance(layer, Embedding)]
+    inside = itertools.chain.from_iterable(map(walk, readers))
+    rows = [layer.input_dim for layer in inside if isinstance(layer, Embedding)]
     dtype = jax.dtypes.canonicalize_dtype(spec.dtype or "float32")
     if not rows and jax.numpy.issubdtype(dtype, np.floating) and dtype.itemsize == 2:
         dtype = np.dtype(np.float32)  # the model narrows it

@@ -67,7 +67,7 @@ def check_checkpoint(checkpoint: Checkpoint, steps: Any) -> None:
     """Raises ``ValueError`` for what is none, or where it cannot be known what it comes to."""
     if checkpoint is None:
         return
-    number: Any = 1 if checkpoint == "sqrt" else checkpoint
+    number: Any = 1 if isinstance(checkpoint, str) and checkpoint == "sqrt" else checkpoint
     if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
         raise ValueError(
             f"jrnn.rnn: checkpoint is {checkpoint!r}, but None, 'sqrt' or a positive number of "

@@ -5,8 +5,10 @@ import math
 from typing import Any, NamedTuple, Unpack
 
 import jax
+import jax.numpy as jnp
 
 from jrnn.cells.base import Cell, Params, check_cell
+from jrnn.layers.arguments import layout
 from jrnn.layers.recurrent import TimeOptions, run_loop
 from jrnn.scan.memory import gradient_bytes
 
@@ -24,7 +26,8 @@ def memory_plan(cell: Cell, params: Params, xs: Any, **options: Unpack[TimeOptio
     """Returns the bytes that the gradient of ``rnn(cell, params, xs, **options)`` will take.
 
     What is kept is ``T * state``, or ``T / k * state`` with ``checkpoint=k``, and a copy of ``xs``
-    where time is not its first axis or some steps do not count. Nothing is computed.
+    where time is not its first axis or some steps do not count. Nothing is computed. Of 16-bit
+    computations XLA's CPU backend makes wider copies that the plan does not know of.
 
     Args:
         cell: As for ``rnn``.
@@ -44,22 +47,26 @@ def memory_plan(cell: Cell, params: Params, xs: Any, **options: Unpack[TimeOptio
     feature_ndim = getattr(cell, "feature_ndim", 1)
     measured = functools.partial(run_loop, gradient_bytes, cell, feature_ndim, **options)
     found, _ = jax.eval_shape(measured, params, xs)
-    copies = _bytes(xs) if _copied(jax.tree.leaves(xs)[0].shape, feature_ndim, options) else 0
-    return MemoryPlan(found.kept + copies, found.working, found.outputs, found.total + copies)
+    copy = _copied_bytes(jax.tree.leaves(xs), feature_ndim, options)
+    return MemoryPlan(found.kept + copy, found.working, found.outputs, found.total + copy)
 
 
-def _copied(shape: tuple[int, ...], feature_ndim: int, options: TimeOptions) -> bool:
-    """Returns whether the loop goes over a copy of its input.
+def _copied_bytes(arrays: list, feature_ndim: int, options: TimeOptions) -> int:
+    """Returns the bytes of the copy of its input that the loop goes over, if it is one.
 
-    Time is brought to the front, what does not count is set to zero, and XLA wants a single row in
-    another layout.
+    The dtype is changed, time brought to the front, what does not count set to zero; and XLA wants
+    a single row in another layout.
     """
-    if options.get("mask") is not None or options.get("lengths") is not None:
-        return True
-    batch = len(shape) - feature_ndim - 1
-    rows = shape[1 : batch + 1] if options.get("time_major", False) else shape[:batch]
-    return math.prod(rows) == 1 or (batch > 0 and not options.get("time_major", False))
-
-
-def _bytes(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    time_major = options.get("time_major", False)
+    _, batch, _ = layout(arrays, feature_ndim, time_major)
+    dtype = options.get("dtype")
+    dtypes = [leaf.dtype if dtype is None else jnp.dtype(dtype) for leaf in arrays]
+    is_copied = (
+        any(leaf.dtype != own for leaf, own in zip(arrays, dtypes, strict=True))
+        or options.get("mask") is not None
+        or options.get("lengths") is not None
+        or math.prod(batch) == 1
+        or (batch and not time_major)
+    )
+    sizes = [leaf.size * own.itemsize for leaf, own in zip(arrays, dtypes, strict=True)]
+    return sum(sizes) if is_copied else 0

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jrnn.cells.base import Cell, check_cell
-from jrnn.cells.dropout import draws
+from jrnn.cells.noise import draws
 from jrnn.layers.arguments import check_lengths
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.recurrent import rnn

@@ -121,8 +121,9 @@ def _spectral(layer: Any, given: Sequence[Steps]) -> Found:
     return layer, found
 
 
-def _distributed(layer: Layer, given: Sequence[Steps]) -> Found:
-    return layer, (given[0].of(None),)
+def _distributed(layer: Any, given: Sequence[Steps]) -> Found:
+    keeps = isinstance(layer.layer, basic.Dense | basic.ActivationLayer | basic.Identity)
+    return layer, (given[0] if keeps else given[0].of(None),)
 
 
 def _reshape(layer: Any, given: Sequence[Steps]) -> Found:
@@ -212,7 +213,16 @@ def _operation(layer: Any, given: Sequence[Steps]) -> Found:
         if all(isinstance(axis, int) and _beyond(axis, given[0].ndim) for axis in axes):
             gone = 0 if layer.kind != "Any" or options["keepdims"] else len(axes)
             return layer, (_with_fewer(given[0], gone),)
+    if layer.kind == "ExpandDims" and _beyond_new(dict(layer.options)["axis"], given[0].ndim):
+        return layer, (given[0].of(None if given[0].ndim is None else given[0].ndim + 1),)
     raise RefusedError("is an operation that may look at several steps")
+
+
+def _beyond_new(axis: Any, ndim: int | None) -> bool:
+    """Returns whether a new axis lies after that of the steps."""
+    if ndim is None:  # [B, T] at least
+        return axis == -1
+    return isinstance(axis, int) and axis % (ndim + 1) >= 2
 
 
 def _with_fewer(x: Steps, axes: int) -> Steps:

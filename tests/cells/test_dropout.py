@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 import jrnn
 from jrnn import (
+    Cell,
     ConvGRUCell,
     ConvLSTMCell,
     DropoutCell,
@@ -293,3 +294,32 @@ def test_a_narrow_input_is_dropped_in_the_dtype_of_the_kernel(per_gate):
     xs = jax.random.normal(KEY, (B, T, F), jnp.bfloat16)
     exact = rnn(cell, params, xs.astype(jnp.float32), key=KEY)
     assert_close(rnn(cell, params, xs, key=KEY), exact, 1e-6)
+
+
+class Pair(Cell):
+    """A cell whose output is no array."""
+
+    def init(self, key, features, units):
+        return jax.random.normal(key, (features, units))
+
+    def initial_state(self, params, z):
+        return jnp.zeros_like(z)
+
+    def project(self, params, xs):
+        return xs @ params
+
+    def step(self, params, state, z):
+        state = jnp.tanh(state + z)
+        return state, (state, 2 * state)
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+def test_an_output_of_several_arrays(per_step):
+    """It is left alone by what drops nothing of it, and refused by what would."""
+    weights, xs = Pair().init(jax.random.key(0), 3, 4), jnp.ones((2, 5, 3))
+    cell = DropoutCell(Pair(), dropout=0.3, per_step=per_step)
+    assert_close(rnn(cell, weights, xs)[1], rnn(Pair(), weights, xs)[1])
+    rnn(cell, weights, xs, key=jax.random.key(1))
+    dropping = DropoutCell(Pair(), output_dropout=0.3, per_step=per_step)
+    with pytest.raises(ValueError, match="DropoutCell: the input or output is a tuple"):
+        rnn(dropping, weights, xs, key=jax.random.key(1))

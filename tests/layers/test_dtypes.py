@@ -126,6 +126,18 @@ def test_16_bits_under_strict_promotion(cell, dtype):
         assert_equal(jrnn.rnn(cell, params, xs), loose)
 
 
+@pytest.mark.parametrize("dtype", [*NARROW, jnp.float32, jnp.float64])
+def test_fresh_parameters_under_strict_promotion(dtype):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        assert dtypes(jrnn.LSTMCell().init(jax.random.key(0), F, U, dtype)) == {jnp.dtype(dtype)}
+
+
+def test_a_wider_bias_is_not_narrowed():
+    params, xs = of_type(problem(CELLS["lstm"]), jnp.bfloat16)
+    params = params._replace(bias=params.bias.astype(jnp.float32))
+    assert jrnn.lstm(params, xs)[1].dtype == jnp.float32
+
+
 @pytest.mark.parametrize("dtype", [jnp.int32, "float99", bool, jnp.complex64, 3])
 def test_what_it_is_not(dtype):
     params, xs = problem(CELLS["lstm"])

@@ -233,3 +233,17 @@ def test_refuses_features_without_steps_and_other_reshapes(loaded):
         jrnn.stream(model).chunk(params, None, sequences()[0, 0])
     with pytest.raises(ValueError, match="draws nothing in a stream"):
         jrnn.stream(model).draw(jax.random.key(0), params, sequences()[:, 0])
+
+
+def test_a_dense_layer_at_every_step_beside_its_input(loaded):
+    x = keras.Input((STEPS, FEATURES))
+    around = layers.Add()([layers.TimeDistributed(layers.Dense(FEATURES))(x), x])
+    check_law(*loaded(keras.Model(x, layers.GRU(3)(around))), [sequences()])
+
+
+def test_masked_sequences_side_by_side(loaded):
+    """Keras writes their masks' axes as operations of the graph."""
+    x = keras.Input((STEPS, FEATURES))
+    masked = layers.Masking()(x)
+    side_by_side = layers.Concatenate()([layers.GRU(2, return_sequences=True)(masked), masked])
+    check_law(*loaded(keras.Model(x, layers.LSTM(3)(side_by_side))), [sequences()])

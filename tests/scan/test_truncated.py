@@ -149,6 +149,20 @@ def test_time_first():
     assert_close(result, jrnn.truncated_bptt(mean_square(cell), chunk=4)(params, state, batch))
 
 
+def test_a_reset_does_not_repeat_noise():
+    cell = jrnn.DropoutCell(CELLS["gru"], dropout=0.5, per_step=True)
+    params, _, (xs, _) = problem(CELLS["gru"])
+
+    def loss(params, state, xs):
+        state, ys = jrnn.rnn(cell, params, xs, initial_state=state, key=jax.random.key(5))
+        return ys.mean(), state
+
+    run = jrnn.truncated_bptt(loss, chunk=4)
+    (_, first), _ = run(params["cell"], None, xs)
+    (_, second), _ = run(params["cell"], first, xs, np.array([True, False, False]))
+    np.testing.assert_array_equal(second.clock.steps, np.full(B, 2 * STEPS))
+
+
 def test_what_does_not_fit():
     cell = CELLS["gru"]
     params, state, (xs, targets) = problem(cell)
@@ -162,6 +176,13 @@ def test_what_does_not_fit():
         run(params, state, (xs[:, :0], targets[:, :0]))
     with pytest.raises(ValueError, match="state is None"):
         run(params, None, (xs, targets), np.ones(B, bool))
+    with pytest.raises(ValueError, match="time as axis 5"):
+        jrnn.truncated_bptt(mean_square(cell), chunk=4, time_axis=5)(params, state, (xs, targets))
+    with pytest.raises(ValueError, match="initial_state is a GRUState, but a function"):
+        jrnn.truncated_bptt(mean_square(cell), chunk=4, initial_state=params["start"])
+    bare = jrnn.truncated_bptt(mean_square(cell), chunk=4, initial_state=lambda p: jnp.zeros(U))
+    with pytest.raises(ValueError, match=r"initial_state\(params\) is one array"):
+        bare(params, state, (xs, targets), np.ones(B, bool))
     with pytest.raises(ValueError, match=r"reset has shape \(2,\)"):
         run(params, state, (xs, targets), np.ones(2, bool))
 

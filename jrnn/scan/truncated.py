@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import State, check_sizes
+from jrnn.cells.base import State, check_sizes, check_structure
+from jrnn.cells.noise import Clock
 
 Loss = Callable[[Any, State, Any], tuple[jax.Array, State]]
 
@@ -55,6 +56,11 @@ def truncated_bptt(
     recurrent network trajectories*.
     """
     check_sizes("jrnn.truncated_bptt", chunk=chunk)
+    if initial_state is not None and not callable(initial_state):
+        raise ValueError(
+            f"jrnn.truncated_bptt: initial_state is a {type(initial_state).__name__}, but a "
+            "function from params to a state is needed, such as lambda params: params['start']"
+        )
 
     def run(params, state, batch, reset=None):
         steps = _steps(batch, time_axis)
@@ -101,7 +107,13 @@ def truncated_bptt(
 
 def _steps(batch: Any, axis: int) -> int:
     """Returns how many steps the arrays of the batch have, all of them."""
-    sizes = {jnp.shape(leaf)[axis] for leaf in jax.tree.leaves(batch)}
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
+    if any(not -len(shape) <= axis < len(shape) for shape in shapes):
+        raise ValueError(
+            f"jrnn.truncated_bptt: the batch's arrays have shapes {shapes}, but all need time as "
+            f"axis {axis}"
+        )
+    sizes = {shape[axis] for shape in shapes}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(
             f"jrnn.truncated_bptt: the batch's arrays have {sorted(sizes)} steps on axis {axis}, "
@@ -129,15 +141,18 @@ def _start(params: Any, carried: State | None, reset: ArrayLike | None, initial_
     reset = jnp.asarray(reset).astype(bool)
 
     def chosen(old, new):
+        if isinstance(old, Clock):  # it runs on, so that no noise comes twice
+            return old
         if reset.shape != old.shape[: reset.ndim]:
             raise ValueError(
-                f"jrnn.truncated_bptt: reset has shape {reset.shape}, but the state has arrays of "
-                f"shape {old.shape}; one flag for each row is needed"
+                f"jrnn.truncated_bptt: reset has shape {reset.shape}, but the state has an array "
+                f"of shape {old.shape}; one flag for each row, and rows in every array, are needed"
             )
         flags = reset.reshape(*reset.shape, *[1] * (old.ndim - reset.ndim))
         return jnp.where(flags, jnp.broadcast_to(new, old.shape).astype(old.dtype), old)
 
-    fresh = (
-        jax.tree.map(jnp.zeros_like, carried) if initial_state is None else initial_state(params)
-    )
-    return jax.tree.map(chosen, carried, fresh)
+    fresh = carried if initial_state is None else initial_state(params)
+    check_structure("jrnn.truncated_bptt: initial_state(params)", fresh, carried)
+    if initial_state is None:
+        fresh = jax.tree.map(jnp.zeros_like, carried)
+    return jax.tree.map(chosen, carried, fresh, is_leaf=lambda node: isinstance(node, Clock))
