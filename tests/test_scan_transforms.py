@@ -189,6 +189,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_shard_map():
     """Value and gradient on four devices, from the default, a given and a broadcast state."""
     run_on_devices(4, SHARDED)

@@ -76,9 +76,12 @@ def kept_now(keys: jax.Array, clock: Clock, rate: float, shape: tuple[int, ...])
     def of_row(key, step):
         return jax.random.bernoulli(jax.random.fold_in(key, step), 1 - rate, shape)
 
-    for _ in range(clock.steps.ndim):
+    steps, spec = clock.steps, jax.typeof(keys).sharding.spec
+    if jax.typeof(steps).sharding.spec != spec:  # on a mesh of explicit axes
+        steps = jax.sharding.reshard(steps, spec)
+    for _ in range(steps.ndim):
         of_row = jax.vmap(of_row)
-    return of_row(keys, clock.steps)
+    return of_row(keys, steps)
 
 
 def float_type(*trees: Any) -> Any:

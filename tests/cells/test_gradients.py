@@ -86,7 +86,11 @@ def test_bidirectional(merge):
     check(f, ((forward, backward), xs, (state, other)))
 
 
-@pytest.mark.parametrize("cell", PLAIN, ids=lambda cell: type(cell).__name__)
+@pytest.mark.parametrize(
+    "cell",
+    [PLAIN[0], *(pytest.param(cell, marks=pytest.mark.slow) for cell in PLAIN[1:])],
+    ids=lambda cell: type(cell).__name__,
+)
 def test_second_order(cell):
     params, xs, state = random_problem(15, cell, steps=3)
     check(jax.jit(lambda p, xs, s: rnn(cell, p, xs, initial_state=s)), (params, xs, state), 2)

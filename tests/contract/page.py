@@ -41,7 +41,7 @@ def _head() -> Iterator[str]:
     yield from ["# Contract grid", "", *textwrap.wrap(" ".join(text.split()), 110), ""]
     text = """Other libraries stand [at the end](#other-libraries), under the same columns."""
     yield from [*textwrap.wrap(" ".join(text.split()), 110), ""]
-    text = """`pytest tests/contract` tries one of 23 places, with some of each row and
+    text = """`pytest tests/contract` tries one of 43 places, with some of each row and
     column; `pytest -m "" tests/contract` tries them all, and `-k "hessian and GRUCell"` picks
     some."""
     yield from [*textwrap.wrap(" ".join(text.split()), 110), ""]

@@ -61,6 +61,7 @@ def assert_same(got, alone):
     np.testing.assert_allclose(got, alone, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_eight_devices(alone, tmp_path):
     run_on_devices(8, EIGHT, json.dumps(SIZES), tmp_path, STEPS)
     for hidden, told in json.loads((tmp_path / "told.json").read_text()).items():

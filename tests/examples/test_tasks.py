@@ -96,6 +96,7 @@ def test_digits_learn(tmp_path):
     assert "of 449 held-out digits are misread; most often: " in outcome.report
 
 
+@pytest.mark.slow
 def test_forecast_learns(tmp_path):
     outcome = train(Forecast(units=32), tmp_path, steps=250, measure_every=50)
     assert outcome.metric < 0.85  # what repeating last year, and its growth, has

@@ -12,7 +12,7 @@ import pytest
 
 from jrnn import ConvLSTMCell, ConvLSTMParams, ConvLSTMState, rnn
 
-COUNT, QUICK = 60, 9
+COUNT, QUICK = 60, 5
 SEEDS = [pytest.param(i, marks=[] if i < QUICK else [pytest.mark.slow]) for i in range(COUNT)]
 LAYERS = {1: keras.layers.ConvLSTM1D, 2: keras.layers.ConvLSTM2D, 3: keras.layers.ConvLSTM3D}
 TOLERANCE = 1e-5

@@ -290,6 +290,7 @@ def test_transformed(plan, name):
     assert_close(got, wanted, 1e-11)
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     loss = jax.jit(loss_of(DEFAULT, GRU))
     check_grads(loss, problem(61, GRU, steps=5), 2, ["fwd", "rev"], rtol=1e-4)
