@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jrnn.cells.meshes import whole
+
 Params = Any
 State = Any
 Masks = Sequence[jax.Array]  # factors of an operand: none, one for all gates, or one for each
@@ -283,15 +285,3 @@ def zeros(params: Params, z: jax.Array, size: int) -> jax.Array:
     # A column of z widened, not a new shape: only so do its sharding and varying axes follow.
     z = whole(z, -1)
     return jnp.broadcast_to(jnp.zeros_like(z[..., :1], dtype=dtype), (*z.shape[:-1], size))
-
-
-def whole(x: jax.Array, axis: int) -> jax.Array:
-    """Returns ``x`` with no part of the axis elsewhere, if a mesh of explicit axes splits it.
-
-    Explicit axes slice nothing that is split, nor scan over it; automatic ones see to it alone.
-    """
-    spec = list(jax.typeof(x).sharding.spec)
-    if spec[axis] is None:
-        return x
-    spec[axis] = None
-    return jax.sharding.reshard(x, jax.sharding.PartitionSpec(*spec))

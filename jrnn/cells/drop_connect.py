@@ -6,7 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import Params
+from jrnn.cells.base import (
+    Params,
+)
+from jrnn.cells.meshes import split_as
 from jrnn.cells.noise import check_rate, drawn, draws
 from jrnn.cells.wrapper import Wrapper
 
@@ -64,7 +67,7 @@ class DropConnectCell(Wrapper):
         if self.rate in (0, 1):
             return kernel * (1 - self.rate)
         kept = jax.random.bernoulli(key, 1 - self.rate, kernel.shape)
-        return jnp.where(kept, kernel / (1 - self.rate), jnp.zeros_like(kernel))
+        return jnp.where(split_as(kept, kernel), kernel / (1 - self.rate), jnp.zeros_like(kernel))
 
 
 def _name(entry: Any) -> Any:

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import Masks, Params, State, to_rank
+from jrnn.cells.base import (
+    Masks,
+    Params,
+    State,
+    to_rank,
+)
+from jrnn.cells.meshes import split_as
 from jrnn.cells.noise import (
     Clock,
     ClockedState,
@@ -225,7 +231,7 @@ class DropoutCell(Wrapper):
         (hidden, *others), structure = jax.tree.flatten(state)
         factors = _factors(masks.kept_states, self.recurrent_dropout, hidden.dtype)
         if self.drops_state:
-            state = jax.tree.unflatten(structure, [hidden * factors[0], *others])
+            state = jax.tree.unflatten(structure, [hidden * split_as(factors[0], hidden), *others])
             return self.cell.step(masks.params, state, z)
         cell: Any = self.cell
         return cell.step(masks.params, state, z, dropout=factors)
@@ -234,7 +240,7 @@ class DropoutCell(Wrapper):
         if not masks.kept_outputs:
             return y
         (factor,) = _factors(masks.kept_outputs, self.output_dropout, y.dtype)
-        return y * factor
+        return y * split_as(factor, y)
 
 
 def _holds_several(cell: Any) -> bool:

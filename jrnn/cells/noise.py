@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import Params
+from jrnn.cells.base import (
+    Params,
+)
+from jrnn.cells.meshes import split_as
 
 
 class Clock(NamedTuple):
@@ -76,9 +79,7 @@ def kept_now(keys: jax.Array, clock: Clock, rate: float, shape: tuple[int, ...])
     def of_row(key, step):
         return jax.random.bernoulli(jax.random.fold_in(key, step), 1 - rate, shape)
 
-    steps, spec = clock.steps, jax.typeof(keys).sharding.spec
-    if jax.typeof(steps).sharding.spec != spec:  # on a mesh of explicit axes
-        steps = jax.sharding.reshard(steps, spec)
+    steps = split_as(clock.steps, keys)
     for _ in range(steps.ndim):
         of_row = jax.vmap(of_row)
     return of_row(keys, steps)

@@ -10,7 +10,14 @@ from jax.typing import DTypeLike
 
 from jrnn import activations, initializers
 from jrnn.activations import Activation
-from jrnn.cells.base import Params, State, check_bias, check_sizes, project_input
+from jrnn.cells.base import (
+    Params,
+    State,
+    check_bias,
+    check_sizes,
+    project_input,
+)
+from jrnn.cells.meshes import split_as, whole
 from jrnn.cells.noise import drawn, float_type
 from jrnn.cells.wrapper import Wrapper, check_own, init_cell, output_features
 from jrnn.initializers import Initializer
@@ -68,9 +75,10 @@ class ResidualCell(Wrapper):
                 "as there are features, ProjectionCell, padding='same', 'concat' or a function"
             )
         if self.merge == "add":
-            return state, x + y
+            return state, split_as(x, y) + y
         dtype = jnp.result_type(x, y)
-        return state, jnp.concatenate([x.astype(dtype), y.astype(dtype)], axis)
+        both = [whole(one.astype(dtype), axis) for one in (x, y)]  # side by side on no device
+        return state, jnp.concatenate(both, axis)
 
 
 class ProjectionParams(NamedTuple):

@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import Params, State
+from jrnn.cells.base import (
+    Params,
+    State,
+)
+from jrnn.cells.meshes import split_as
 from jrnn.cells.noise import (
     Clock,
     ClockedState,
@@ -102,9 +106,9 @@ class ZoneoutCell(Wrapper):
             elif isinstance(params, ZoneoutParams):
                 shape = before.shape[state.clock.steps.ndim :]
                 moves = kept_now(params.keys[k], state.clock, rates[k], shape)
-                mixed.append(jnp.where(moves, after, before))
+                mixed.append(jnp.where(split_as(moves, after), after, split_as(before, after)))
             else:
-                mixed.append(rates[k] * before + (1 - rates[k]) * after)
+                mixed.append(rates[k] * split_as(before, after) + (1 - rates[k]) * after)
         outputs = [mix for mix, after in zip(mixed, new, strict=True) if after is y]
         stepped = jax.tree.unflatten(structure, mixed)
         return ClockedState(stepped, tick(state.clock)), outputs[0] if outputs else y

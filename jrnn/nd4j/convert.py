@@ -5,8 +5,11 @@ import jax.core
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import check_type, whole
+from jrnn.cells.base import (
+    check_type,
+)
 from jrnn.cells.gru import GRUParams
+from jrnn.cells.meshes import whole
 from jrnn.cells.simple_rnn import SimpleRNNParams
 from jrnn.cells.sru import SRUParams
 from jrnn.nd4j.arguments import expect, split_rows

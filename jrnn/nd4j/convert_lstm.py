@@ -8,8 +8,11 @@ back gives the same arrays, to rounding where a forget bias is added.
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import check_type, whole
+from jrnn.cells.base import (
+    check_type,
+)
 from jrnn.cells.lstm import LSTMParams
+from jrnn.cells.meshes import whole
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.nd4j.arguments import split_rows
 from jrnn.nd4j.shapes import lstm_layer_units, lstm_units

@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import Masks, whole
+from jrnn.cells.base import (
+    Masks,
+)
+from jrnn.cells.meshes import whole
 from jrnn.cells.sru import SRUCell, SRUState
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType
 
-from jrnn.cells.base import Cell, Params, State, check_structure, to_rank, whole
+from jrnn.cells.base import (
+    Cell,
+    Params,
+    State,
+    check_structure,
+    to_rank,
+)
+from jrnn.cells.meshes import whole
 from jrnn.cells.noise import Clock
 
 
