@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,28 @@ def test_answers_before_the_next_line_comes_and_stops_when_nobody_reads():
         one.stdin.close()
         assert one.wait(60) == 141
         assert one.stderr.read() == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_waits_for_the_answer(type_in, capsys, tmp_path, monkeypatch, number):
+    """The state kept is that after the last answer given."""
+    type_in("1,2,3\n")
+    streamed(capsys, LSTM, "--state", tmp_path / "wanted.npz")
+
+    class Output(io.StringIO):
+        def flush(self):
+            os.kill(os.getpid(), number)
+            self.flush = lambda: None
+
+    type_in("1,2,3\n4,5,6\n")
+    monkeypatch.setattr(sys, "stdout", Output())
+    found = tmp_path / "found.npz"
+    assert main(["stream", str(LSTM), "--no-isolation", "--state", str(found)]) != 0
+    assert sys.stdout.getvalue().count("\n") == 1
+    with np.load(tmp_path / "wanted.npz") as one, np.load(found) as other:
+        assert {name: one[name].tolist() for name in one.files} == {
+            name: other[name].tolist() for name in other.files
+        }
 
 
 def test_a_request_to_end_keeps_the_state(tmp_path):

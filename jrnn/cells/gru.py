@@ -149,7 +149,10 @@ class GRUCell(Cell):
         *,
         dropout: Masks = (),
     ) -> GRUGates:
-        """Returns what ``step`` computes on the way: the gates and the candidate [..., U]."""
+        """Returns what ``step`` computes on the way: the gates and the candidate [..., U].
+
+        Of 16-bit operands they are in float32, as ``step`` has them before it rounds its results.
+        """
         activation, gate = self._activations()
         z = wide(z)
         if self.reset_after:

@@ -188,7 +188,10 @@ class LSTMCell(Cell):
     def gate_values(
         self, params: LSTMParams, state: LSTMState, z: jax.Array, *, dropout: Masks = ()
     ) -> LSTMGates:
-        """Returns what ``step`` computes on the way: the gates and the next cell [..., U]."""
+        """Returns what ``step`` computes on the way: the gates and the next cell [..., U].
+
+        Of 16-bit operands they are in float32, as ``step`` has them before it rounds its results.
+        """
         return self.gates_of(params, _pre(params, state, z, dropout), wide(state.cell))
 
     def gates_of(self, params: LSTMParams, pre: jax.Array, old_cell: jax.Array) -> LSTMGates:

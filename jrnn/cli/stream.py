@@ -63,8 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
     # Opened now: a place that cannot be written is told soon.
     keeping = contextlib.nullcontext() if args.state is None else written_whole(args.state)
-    with keeping as file, _stopped_as_by_ctrl_c():
-        state, failure = _answer_all(read_samples(sys.stdin.buffer, inputs), answer, state)
+    with keeping as file, _Stop() as stop:
+        samples = read_samples(sys.stdin.buffer, inputs)
+        state, failure = _answer_all(samples, answer, state, stop)
         if file is not None:
             save_npz(file, {name: np.asarray(leaf) for name, leaf in _named(state)})
     if failure is not None:
@@ -72,27 +73,46 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _stopped_as_by_ctrl_c() -> Iterator[None]:
-    """Makes a request to end, such as a service manager's, an interrupt: the state is kept."""
+class _Stop:
+    """Makes a request to end, such as a service manager's, an interrupt between two answers.
 
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+    One that comes while an answer is made waits for its end, so that the state kept is that after
+    the last answer given; a second one does not wait, as nobody may be reading.
+    """
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __enter__(self) -> "_Stop":
+        self.answering = self.asked = False
+        self._before = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)  # as nohup and shells set
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, *_: Any) -> None:
+        if self.asked or not self.answering:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def _answer_all(
-    samples: Iterator[list[np.ndarray]], answer: Callable[[Any, list[np.ndarray]], Any], state: Any
+    samples: Iterator[list[np.ndarray]],
+    answer: Callable[[Any, list[np.ndarray]], Any],
+    state: Any,
+    stop: _Stop,
 ) -> tuple[Any, BaseException | None]:
     """Returns the state after the last answer given, and what was in the way of the next."""
     try:
         for values in samples:
+            stop.answering = True
             state = answer(state, values)
+            stop.answering = False
+            if stop.asked:
+                raise KeyboardInterrupt
     except (ValueError, OSError, KeyboardInterrupt) as failure:
         return state, failure
     return state, None

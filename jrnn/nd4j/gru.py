@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jrnn.cells.base import narrowed, wide
 from jrnn.cells.gru import GRUCell, GRUState
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence
@@ -50,7 +51,8 @@ def _gru_cell(x, h_last, weights):
     params = gru_to_params(weights, x.shape[-1])
     cell = GRUCell(reset_after=False, use_bias=params.bias is not None)
     u, r, c = cell.gate_values(params, GRUState(h_last), cell.project(params, x))
-    return GRUCellOutputs(r, u, c, u * h_last + (1 - u) * c)
+    outputs = GRUCellOutputs(r, u, c, u * wide(h_last) + (1 - u) * c)
+    return narrowed(outputs, h_last.dtype)
 
 
 def gru(x: ArrayLike, h_last: ArrayLike, weights: GRUWeights) -> GRUCellOutputs:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import Masks
+from jrnn.cells.base import Masks, narrowed
 from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import (
@@ -144,7 +144,8 @@ class _AllOutputs(LSTMCell):
     ) -> Any:
         i, f, g, o, c = self.gate_values(params, state, z, dropout=dropout)
         h = jnp.tanh(c)
-        return LSTMState(o * h, c), LSTMCellOutputs(i, c, f, o, g, h, o * h)
+        outputs = narrowed(LSTMCellOutputs(i, c, f, o, g, h, o * h), state.hidden.dtype)
+        return LSTMState(outputs.y, outputs.c), outputs
 
 
 def _cell(config: LSTMConfiguration, params: LSTMParams) -> _AllOutputs:
