@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrnn.layers.streaming import Stream
 from jrnn.model.layer import Layer, Mask, Result, Training
+from jrnn.scan import Checkpoint
 
 
 class Ref(NamedTuple):
@@ -121,6 +122,18 @@ class Model(Layer):
         from jrnn.model import streaming  # which stands on this module
 
         return streaming.ModelStream(self)
+
+    def checkpointed(self, checkpoint: Checkpoint) -> "Model":
+        """Returns the model with ``checkpoint``, as ``jrnn.rnn`` has it, on its recurrent layers.
+
+        Outputs and gradients are the same; a gradient keeps fewer states.
+
+        Raises:
+            ValueError: If it is neither None nor "sqrt" nor a positive number of steps.
+        """
+        from jrnn.model import walk  # which stands on this module
+
+        return walk.checkpointed(self, checkpoint)
 
     def penalty(self, params: Mapping[str, Any], *inputs: Any, **options: Any) -> jax.Array:
         """Returns what training adds to the loss: ``jrnn.model.penalties.penalty``."""

@@ -14,6 +14,7 @@ from jrnn.layers.bidirectional import BidirectionalState, merge_function
 from jrnn.layers.recurrent import rnn
 from jrnn.model.layer import Layer, Mask, Result, Training, steps_of
 from jrnn.model.noise import drop
+from jrnn.scan import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,7 @@ class Recurrent(OneCell):
             masked steps repeat: Keras on TensorFlow and torch, unrolled and going backwards.
         dropout_each_step: Whether what the input drops is drawn anew at each step, in place of
             once for the sequence (the fused loops of tf.keras).
+        checkpoint: How many states a gradient keeps, as for ``jrnn.rnn``.
         cell_name: The name that a cell given to Keras's ``RNN`` has: several layers may share it.
     """
 
@@ -81,6 +83,7 @@ class Recurrent(OneCell):
     masked_start: Literal["zeros", "state"] = "zeros"
     zeroes_mirrored_steps: bool = False
     dropout_each_step: bool = False
+    checkpoint: Checkpoint = None
     cell_name: str = ""
 
     def one_cell(self) -> OneCell:
@@ -113,6 +116,7 @@ class Recurrent(OneCell):
             mask=mask,
             reverse=self.go_backwards,
             unroll=1 if isinstance(self.unroll, bool) else self.unroll,
+            checkpoint=self.checkpoint,
             time_major=self.time_major,
             return_sequences=self.return_sequences,
             masked_output="repeat",

@@ -1,17 +1,22 @@
 """The layers in a layer, and their parameters."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from jrnn.layers.arguments import check_checkpoint
 from jrnn.layers.bidirectional import BidirectionalParams
 from jrnn.model.basic import TimeDistributed
 from jrnn.model.graph import Model
 from jrnn.model.layer import Layer
 from jrnn.model.multi_head import MultiHeadAttention
-from jrnn.model.recurrent import Bidirectional
+from jrnn.model.recurrent import Bidirectional, Recurrent
 from jrnn.model.spectral import SpectralNormalization
 from jrnn.model.stacked import StackedRecurrent
+from jrnn.scan import Checkpoint
+
+_HOLDERS = Model | StackedRecurrent | Bidirectional | SpectralNormalization | TimeDistributed
 
 
 def walk(layer: Layer) -> Iterator[Layer]:
@@ -86,13 +91,26 @@ def _called_as(layer: Layer, called: Layer) -> Layer:
 
 def map_layers(change: Callable[[Layer], Layer], layer: Any) -> Any:
     """Returns a layer with ``change(inner)`` in place of each in it that holds no other."""
-    if isinstance(layer, Model):
-        return with_layers(layer, {one.name: map_layers(change, one) for one in layer.layers})
-    if isinstance(layer, StackedRecurrent):
-        cells = tuple(map_layers(change, cell) for cell in layer.cells)
-        return dataclasses.replace(layer, cells=cells)
-    held = ("forward", "backward") if isinstance(layer, Bidirectional) else ("layer",)
-    if not isinstance(layer, Bidirectional | SpectralNormalization | TimeDistributed):
+    if not isinstance(layer, _HOLDERS):
         return change(layer)
-    inner = {name: map_layers(change, getattr(layer, name)) for name in held}
-    return dataclasses.replace(layer, **inner)
+    return _map_held(functools.partial(map_layers, change), layer)
+
+
+def checkpointed(layer: Any, checkpoint: Checkpoint) -> Any:
+    """Returns a layer whose loops over time have another ``checkpoint``, at any depth."""
+    check_checkpoint(checkpoint, 0)
+    if isinstance(layer, Recurrent):
+        return dataclasses.replace(layer, checkpoint=checkpoint)
+    return _map_held(lambda inner: checkpointed(inner, checkpoint), layer)
+
+
+def _map_held(change: Callable[[Layer], Layer], layer: Any) -> Any:
+    """Returns a layer with ``change(inner)`` in place of each that it holds itself."""
+    if isinstance(layer, Model):
+        return with_layers(layer, {inner.name: change(inner) for inner in inner_layers(layer)})
+    if isinstance(layer, StackedRecurrent):
+        return dataclasses.replace(layer, cells=tuple(map(change, layer.cells)))
+    held = ("forward", "backward") if isinstance(layer, Bidirectional) else ("layer",)
+    if not isinstance(layer, _HOLDERS):
+        return layer
+    return dataclasses.replace(layer, **{name: change(getattr(layer, name)) for name in held})

@@ -1,5 +1,7 @@
 """``gru_cell``, which resets before the product, and ``gru_layer``, which resets after it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -11,6 +13,7 @@ from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence
 from jrnn.nd4j.convert import gru_layer_to_params, gru_to_params
 from jrnn.nd4j.shapes import gru_units
 from jrnn.nd4j.weights import GRUCellOutputs, GRUWeights
+from jrnn.scan import Checkpoint
 
 
 def gru_cell(x: ArrayLike, h_last: ArrayLike, weights: GRUWeights) -> GRUCellOutputs:
@@ -67,7 +70,13 @@ def gru(x: ArrayLike, h_last: ArrayLike, weights: GRUWeights) -> GRUCellOutputs:
 
 
 def gru_layer(
-    x: ArrayLike, h_last: ArrayLike, wx: ArrayLike, wh: ArrayLike, biases: ArrayLike | None
+    x: ArrayLike,
+    h_last: ArrayLike,
+    wx: ArrayLike,
+    wh: ArrayLike,
+    biases: ArrayLike | None,
+    *,
+    checkpoint: Checkpoint = None,
 ) -> jax.Array:
     """Returns the outputs h [T, B, n] of a GRU over a sequence.
 
@@ -84,6 +93,7 @@ def gru_layer(
         wx: [I, 3n].
         wh: [n, 3n].
         biases: [3n], or None for zeros.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         h [T, B, n].
@@ -105,11 +115,12 @@ def gru_layer(
     wx = needed("gru_layer", "wx", wx, (features, 3 * units))
     expect("gru_layer", (3 * units,), biases=biases)
     h_last = needed("gru_layer", "h_last", h_last, (batch, units))
-    return _gru_layer(x, h_last, wx, wh, biases)
+    return _gru_layer(x, h_last, wx, wh, biases, checkpoint)
 
 
-@jax.jit
-def _gru_layer(x, h_last, wx, wh, biases):
+@functools.partial(jax.jit, static_argnums=5)
+def _gru_layer(x, h_last, wx, wh, biases, checkpoint):
     params = gru_layer_to_params(wx, wh, biases)
     cell = GRUCell(use_bias=biases is not None)
-    return rnn(cell, params, x, time_major=True, initial_state=GRUState(h_last))[1]
+    state = GRUState(h_last)
+    return rnn(cell, params, x, time_major=True, initial_state=state, checkpoint=checkpoint)[1]

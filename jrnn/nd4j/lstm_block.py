@@ -27,6 +27,7 @@ from jrnn.nd4j.configs import LSTMConfiguration
 from jrnn.nd4j.convert_lstm import lstm_to_params
 from jrnn.nd4j.shapes import lstm_units
 from jrnn.nd4j.weights import LSTMCellOutputs, LSTMWeights
+from jrnn.scan import Checkpoint
 
 
 def lstm_cell(
@@ -91,6 +92,7 @@ def lstm_block(
     c_last: ArrayLike | None = None,
     y_last: ArrayLike | None = None,
     max_ts_length: ArrayLike | None = None,
+    checkpoint: Checkpoint = None,
 ) -> LSTMCellOutputs:
     """Returns ``lstm_cell`` over a sequence: i, c, f, o, z, h, y of every step.
 
@@ -102,6 +104,7 @@ def lstm_block(
         y_last: Initial output [B, n]; None for zeros.
         max_ts_length: How many steps count, one number for all rows or one for each, [B], 0 to T;
             all seven outputs are 0 at the others. None for all steps.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         Seven arrays of three axes, in the format of x.
@@ -123,16 +126,17 @@ def lstm_block(
     units = _check("lstm_block", weights, config, features)
     expect("lstm_block", (batch, units), c_last=c_last, y_last=y_last)
     lengths = lengths_of("lstm_block", "max_ts_length", max_ts_length, batch, steps)
-    return _lstm_block(x, c_last, y_last, lengths, weights, config)
+    return _lstm_block(x, c_last, y_last, lengths, weights, config, checkpoint)
 
 
-@functools.partial(jax.jit, static_argnums=5)
-def _lstm_block(x, c_last, y_last, lengths, weights, config):
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _lstm_block(x, c_last, y_last, lengths, weights, config, checkpoint):
     xs = time_major(x, config.rnn_data_format)
     params = _params(weights, config, xs.shape[-1])
     state = lstm_state(y_last, c_last)
     cell = _cell(config, params)
-    _, ys = rnn(cell, params, xs, time_major=True, initial_state=state, lengths=lengths)
+    options: dict[str, Any] = {"lengths": lengths, "checkpoint": checkpoint}
+    _, ys = rnn(cell, params, xs, time_major=True, initial_state=state, **options)
     return jax.tree.map(lambda leaf: in_format(leaf, config.rnn_data_format), ys)
 
 

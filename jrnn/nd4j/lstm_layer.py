@@ -25,6 +25,7 @@ from jrnn.nd4j.configs import LSTMDirectionMode, LSTMLayerConfig
 from jrnn.nd4j.convert_lstm import lstm_layer_to_params
 from jrnn.nd4j.shapes import lstm_layer_units
 from jrnn.nd4j.weights import HiddenAndCell, LSTMLayerWeights
+from jrnn.scan import Checkpoint
 
 _MERGES = {
     LSTMDirectionMode.BIDIR_SUM: "sum",
@@ -42,6 +43,7 @@ def lstm_layer(
     y_last: ArrayLike | None = None,
     max_ts_length: ArrayLike | None = None,
     bwd_lengths: Literal["right", "left"] = "right",
+    checkpoint: Checkpoint = None,
 ) -> tuple[jax.Array, ...]:
     """Returns an LSTM over a sequence as the tuple of h, last h, last c: those asked for.
 
@@ -66,6 +68,7 @@ def lstm_layer(
         bwd_lengths: Which steps of a row count in mode BWD: "right", the last ones, as upstream;
             "left", the first ones, as in ONNX, Keras and PyTorch. With two directions they are
             always the first ones.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         h, if ``config.ret_full_sequence``: in the format of x, with 2n in place of n for
@@ -97,15 +100,17 @@ def lstm_layer(
     units = lstm_layer_units("lstm_layer", weights, features, both)
     expect("lstm_layer", (*both, batch, units), c_last=c_last, y_last=y_last)
     lengths = lengths_of("lstm_layer", "max_ts_length", max_ts_length, batch, steps)
-    return _lstm_layer(x, weights, c_last, y_last, lengths, config, bwd_lengths == "right")
+    static = config, bwd_lengths == "right", checkpoint
+    return _lstm_layer(x, weights, c_last, y_last, lengths, *static)
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6))
-def _lstm_layer(x, weights, c_last, y_last, lengths, config, right_aligned):
+@functools.partial(jax.jit, static_argnums=(5, 6, 7))
+def _lstm_layer(x, weights, c_last, y_last, lengths, config, right_aligned, checkpoint):
     mode = config.lstm_direction_mode
     cell, params = _parts(config, weights)
     xs = time_major(x, config.lstm_data_format)
     options: dict[str, Any] = {"time_major": True, "return_sequences": config.ret_full_sequence}
+    options["checkpoint"] = checkpoint
     if mode.is_bidirectional:
         two = [(None, None) if one is None else jnp.asarray(one) for one in (y_last, c_last)]
         options["initial_state"] = [lstm_state(*own) for own in zip(*two, strict=True)]

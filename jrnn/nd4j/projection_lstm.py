@@ -11,6 +11,7 @@ from jrnn.nd4j.arguments import check_config, checked, expect, needed, one_step,
 from jrnn.nd4j.configs import ProjectionLSTMConfig
 from jrnn.nd4j.convert_lstm import projection_lstm_to_params
 from jrnn.nd4j.weights import HiddenAndCell, ProjectionLSTMWeights
+from jrnn.scan import Checkpoint
 
 
 def projection_lstm_cell(
@@ -66,6 +67,8 @@ def projection_lstm(
     c_last: ArrayLike,
     weights: ProjectionLSTMWeights,
     config: ProjectionLSTMConfig = ProjectionLSTMConfig(),
+    *,
+    checkpoint: Checkpoint = None,
 ) -> HiddenAndCell:
     """Returns ``projection_lstm_cell`` over a sequence: h and c of every step.
 
@@ -75,6 +78,7 @@ def projection_lstm(
         c_last: Initial cell [B, n].
         weights: As for ``projection_lstm_cell``.
         config: As for ``projection_lstm_cell``.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         h [T, B, p] and c [T, B, n].
@@ -86,13 +90,21 @@ def projection_lstm(
     """
     x = sequence("projection_lstm", x)
     weights, *state = _checked("projection_lstm", x.shape[1:], h_last, c_last, weights, config)
-    return _projection_lstm(x, LSTMState(*state), weights, config)
+    return _projection_lstm(x, LSTMState(*state), weights, config, checkpoint)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _projection_lstm(x, state, weights, config):
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _projection_lstm(x, state, weights, config, checkpoint):
     cell, params = _parts(weights, config)
-    states, _ = rnn(cell, params, x, time_major=True, initial_state=state, return_all_states=True)
+    states, _ = rnn(
+        cell,
+        params,
+        x,
+        time_major=True,
+        initial_state=state,
+        return_all_states=True,
+        checkpoint=checkpoint,
+    )
     return HiddenAndCell(states.hidden, states.cell)
 
 

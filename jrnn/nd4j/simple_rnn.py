@@ -16,6 +16,7 @@ from jrnn.nd4j.weights import (
     RNNWeights,
     StaticBidirectionalOutputs,
 )
+from jrnn.scan import Checkpoint
 
 
 def rnn_cell(x: ArrayLike, h_last: ArrayLike, weights: RNNWeights) -> jax.Array:
@@ -53,6 +54,7 @@ def static_rnn(
     *,
     h_0: ArrayLike | None = None,
     max_time_step: ArrayLike | None = None,
+    checkpoint: Checkpoint = None,
 ) -> RNNOutputs:
     """Returns ``rnn_cell`` over a sequence: h of every step and the final one.
 
@@ -62,6 +64,7 @@ def static_rnn(
         h_0: Initial state [B, n]; None for zeros.
         max_time_step: How many steps of each row count, [B] or one number for all, 0 to T; h is 0
             at the others.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         h [T, B, n], and the h [B, n] of each row's last step that counts: ``h_0`` if none does
@@ -72,7 +75,7 @@ def static_rnn(
 
     Source: libnd4j, ``static_rnn``.
     """
-    return _unidirectional("static_rnn", x, weights, h_0, max_time_step, True)
+    return _unidirectional("static_rnn", x, weights, h_0, max_time_step, True, checkpoint)
 
 
 def dynamic_rnn(
@@ -81,6 +84,7 @@ def dynamic_rnn(
     *,
     h_0: ArrayLike | None = None,
     max_time_step: ArrayLike | None = None,
+    checkpoint: Checkpoint = None,
     time_major: bool = False,
 ) -> RNNOutputs:
     """Returns what ``static_rnn`` does, for x [B, T, I], or [T, B, I] if ``time_major``.
@@ -90,6 +94,7 @@ def dynamic_rnn(
         weights: As for ``rnn_cell``.
         h_0: As for ``static_rnn``.
         max_time_step: As for ``static_rnn``.
+        checkpoint: As for ``jrnn.rnn``.
         time_major: Whether time is the first axis of x and h.
 
     Returns:
@@ -100,7 +105,7 @@ def dynamic_rnn(
 
     Source: libnd4j, ``dynamic_rnn``.
     """
-    return _unidirectional("dynamic_rnn", x, weights, h_0, max_time_step, time_major)
+    return _unidirectional("dynamic_rnn", x, weights, h_0, max_time_step, time_major, checkpoint)
 
 
 def static_bidirectional_rnn(
@@ -111,6 +116,7 @@ def static_bidirectional_rnn(
     h_0_forward: ArrayLike | None = None,
     h_0_backward: ArrayLike | None = None,
     max_time_step: ArrayLike | None = None,
+    checkpoint: Checkpoint = None,
 ) -> StaticBidirectionalOutputs:
     """Returns ``static_rnn`` in both directions, the two outputs side by side.
 
@@ -123,6 +129,7 @@ def static_bidirectional_rnn(
         h_0_forward: Initial state [B, n]; None for zeros.
         h_0_backward: Likewise.
         max_time_step: As for ``static_rnn``.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         h [T, B, n forward + n backward], and the final h of each direction.
@@ -134,7 +141,7 @@ def static_bidirectional_rnn(
     """
     states = h_0_forward, h_0_backward
     finals, hs = _both(
-        "static_bidirectional_rnn", x, forward, backward, states, max_time_step, True
+        "static_bidirectional_rnn", x, forward, backward, states, max_time_step, True, checkpoint
     )
     return StaticBidirectionalOutputs(jnp.concatenate(hs, axis=-1), *finals)
 
@@ -147,6 +154,7 @@ def dynamic_bidirectional_rnn(
     h_0_forward: ArrayLike | None = None,
     h_0_backward: ArrayLike | None = None,
     max_time_step: ArrayLike | None = None,
+    checkpoint: Checkpoint = None,
     time_major: bool = False,
 ) -> DynamicBidirectionalOutputs:
     """Returns ``dynamic_rnn`` in both directions, the two outputs apart.
@@ -158,6 +166,7 @@ def dynamic_bidirectional_rnn(
         h_0_forward: Initial state [B, n]; None for zeros.
         h_0_backward: Likewise.
         max_time_step: As for ``static_rnn``.
+        checkpoint: As for ``jrnn.rnn``.
         time_major: Whether time is the first axis of x and of the outputs.
 
     Returns:
@@ -170,11 +179,11 @@ def dynamic_bidirectional_rnn(
     """
     states = h_0_forward, h_0_backward
     who = "dynamic_bidirectional_rnn"
-    finals, hs = _both(who, x, forward, backward, states, max_time_step, time_major)
+    finals, hs = _both(who, x, forward, backward, states, max_time_step, time_major, checkpoint)
     return DynamicBidirectionalOutputs(hs[0], hs[1], finals[0], finals[1])
 
 
-def _unidirectional(who, x, weights, h_0, max_time_step, time_major) -> RNNOutputs:
+def _unidirectional(who, x, weights, h_0, max_time_step, time_major, checkpoint) -> RNNOutputs:
     x = sequence(who, x)
     steps, batch = x.shape[:2] if time_major else x.shape[1::-1]
     weights, units = _checked(who, weights, x.shape[2])
@@ -187,11 +196,12 @@ def _unidirectional(who, x, weights, h_0, max_time_step, time_major) -> RNNOutpu
         initial_state=_state(h_0),
         lengths=lengths,
         time_major=time_major,
+        checkpoint=checkpoint,
     )
     return RNNOutputs(h, state.hidden)
 
 
-def _both(who, x, forward, backward, states, max_time_step, time_major):
+def _both(who, x, forward, backward, states, max_time_step, time_major, checkpoint):
     """Returns the final h of each direction, and its outputs."""
     x = sequence(who, x)
     steps, batch = x.shape[:2] if time_major else x.shape[1::-1]
@@ -208,6 +218,7 @@ def _both(who, x, forward, backward, states, max_time_step, time_major):
         initial_state=[_state(h_0) for h_0 in states],
         lengths=lengths_of(who, "max_time_step", max_time_step, batch, steps),
         time_major=time_major,
+        checkpoint=checkpoint,
     )
     return (final.forward.hidden, final.backward.hidden), hs
 

@@ -1,5 +1,6 @@
 """``sru``, ``sru_cell`` and the bidirectional ``sru_bi``."""
 
+import functools
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from jrnn.layers.recurrent import rnn
 from jrnn.nd4j.arguments import checked, expect, needed, one_step, sequence
 from jrnn.nd4j.convert import sru_to_params
 from jrnn.nd4j.weights import HiddenAndCell, SRUWeights
+from jrnn.scan import Checkpoint
 
 
 def sru_cell(x: ArrayLike, c_last: ArrayLike, weights: SRUWeights) -> HiddenAndCell:
@@ -54,7 +56,12 @@ def _sru_cell(x, c_last, weights):
 
 
 def sru(
-    x: ArrayLike, initial_c: ArrayLike, weights: SRUWeights, *, mask: ArrayLike | None = None
+    x: ArrayLike,
+    initial_c: ArrayLike,
+    weights: SRUWeights,
+    *,
+    mask: ArrayLike | None = None,
+    checkpoint: Checkpoint = None,
 ) -> HiddenAndCell:
     """Returns ``sru_cell`` over a sequence: h and c of every step.
 
@@ -64,6 +71,7 @@ def sru(
         weights: ``weights`` [3K, K], or its transpose, and ``bias`` [2K].
         mask: A factor of x, [B, K], the same at every step: before the product and in the highway
             term alike. For dropout give 0 and 1 / (1 - rate): nothing is scaled here.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         h and c, each [B, K, T].
@@ -82,11 +90,11 @@ def sru(
     weights = _checked("sru", weights, features)
     initial_c = needed("sru", "initial_c", initial_c, (batch, features))
     mask = None if mask is None else needed("sru", "mask", mask, (batch, features))
-    return _sru(x, initial_c, weights, mask)
+    return _sru(x, initial_c, weights, mask, checkpoint)
 
 
-@jax.jit
-def _sru(x, initial_c, weights, mask):
+@functools.partial(jax.jit, static_argnums=4)
+def _sru(x, initial_c, weights, mask, checkpoint):
     xs = x.transpose(2, 0, 1)
     xs = xs if mask is None else xs * mask[None]
     states, ys = rnn(
@@ -96,12 +104,18 @@ def _sru(x, initial_c, weights, mask):
         time_major=True,
         initial_state=SRUState(initial_c),
         return_all_states=True,
+        checkpoint=checkpoint,
     )
     return HiddenAndCell(ys.transpose(1, 2, 0), states.cell.transpose(1, 2, 0))
 
 
 def sru_bi(
-    x: ArrayLike, initial_c: ArrayLike, weights: SRUWeights, *, mask: ArrayLike | None = None
+    x: ArrayLike,
+    initial_c: ArrayLike,
+    weights: SRUWeights,
+    *,
+    mask: ArrayLike | None = None,
+    checkpoint: Checkpoint = None,
 ) -> HiddenAndCell:
     """Returns an SRU of K units in each direction: h and c of every step.
 
@@ -120,6 +134,7 @@ def sru_bi(
         weights: ``weights`` [2K, 6K], z, f and r of a unit side by side, and ``bias`` [4K].
         mask: [B, 2K], the same at every step; it multiplies x and, other than in ``sru``, also
             tanh(c). Unscaled.
+        checkpoint: As for ``jrnn.rnn``.
 
     Returns:
         h and c, each [T, B, 2K], at their own steps.
@@ -143,11 +158,11 @@ def sru_bi(
     expect("sru_bi", (2 * size,), bias=weights.bias)
     initial_c = needed("sru_bi", "initial_c", initial_c, (batch, size))
     mask = None if mask is None else needed("sru_bi", "mask", mask, (batch, size))
-    return _sru_bi(x, initial_c, weights, mask)
+    return _sru_bi(x, initial_c, weights, mask, checkpoint)
 
 
-@jax.jit
-def _sru_bi(x, initial_c, weights, mask):
+@functools.partial(jax.jit, static_argnums=4)
+def _sru_bi(x, initial_c, weights, mask, checkpoint):
     x, initial_c = whole(x, -1), whole(initial_c, -1)  # each half may be too small to be split
     x = x if mask is None else x * whole(mask, -1)[None]
     products = whole(x @ weights.weights, -1).reshape(*x.shape, 3)
@@ -165,6 +180,7 @@ def _sru_bi(x, initial_c, weights, mask):
             initial_state=SRUState(initial_c[..., half]),
             reverse=reverse,
             return_all_states=True,
+            checkpoint=checkpoint,
         )[0].cell
         for half, reverse in ((slice(units), False), (slice(units, None), True))
     ]

@@ -47,15 +47,15 @@ EVERY = {"ret_last_h": True, "ret_last_c": True, "cell_clip": 0.4}
 def lstm_layer(**options):
     config = nd4j.LSTMLayerConfig(**EVERY, **options)
 
-    def call(x, h, c, w, lengths=None):
-        return nd4j.lstm_layer(x, w, config, y_last=h, c_last=c, max_ts_length=lengths)
+    def call(x, h, c, w, lengths=None, **options):
+        return nd4j.lstm_layer(x, w, config, y_last=h, c_last=c, max_ts_length=lengths, **options)
 
     return call
 
 
 def both_rnns(op):
-    def call(x, h, back, v, w, lengths):
-        return op(x, v, w, h_0_forward=h, h_0_backward=back, max_time_step=lengths)
+    def call(x, h, back, v, w, lengths, **options):
+        return op(x, v, w, h_0_forward=h, h_0_backward=back, max_time_step=lengths, **options)
 
     return call
 
@@ -65,8 +65,8 @@ OPS = {
     "gru_layer": Op(nd4j.gru_layer, (X, STATE, s(F, 3 * U), s(U, 3 * U), s(3 * U))),
     "lstm_cell": Op(lambda *args: nd4j.lstm_cell(*args, PEEPHOLE), (s(B, F), STATE, STATE, BLOCK)),
     "lstm_block": Op(
-        lambda x, c, y, w, lengths: nd4j.lstm_block(
-            x, w, PEEPHOLE, c_last=c, y_last=y, max_ts_length=lengths
+        lambda x, c, y, w, lengths, **options: nd4j.lstm_block(
+            x, w, PEEPHOLE, c_last=c, y_last=y, max_ts_length=lengths, **options
         ),
         (s(B, T, F), STATE, STATE, BLOCK),
         lengths=True,
@@ -83,7 +83,8 @@ OPS = {
         (s(B, T, F), STATE, STATE, LAYER),
     ),
     "lstm_layer-no_states": Op(
-        lambda x, w: nd4j.lstm_layer(x, w), (X, LAYER._replace(biases=None, peephole_weights=None))
+        lambda x, w, **options: nd4j.lstm_layer(x, w, **options),
+        (X, LAYER._replace(biases=None, peephole_weights=None)),
     ),
     "lstm_layer-NST-BWD": Op(
         lstm_layer(lstm_data_format="NST", lstm_direction_mode="BWD"),
@@ -106,15 +107,16 @@ OPS = {
         (s(B, F), s(B, P), STATE, PROJECTION),
     ),
     "projection_lstm": Op(
-        lambda *args: nd4j.projection_lstm(*args, PROJECTING), (X, s(B, P), STATE, PROJECTION)
+        lambda *args, **options: nd4j.projection_lstm(*args, PROJECTING, **options),
+        (X, s(B, P), STATE, PROJECTION),
     ),
     "sru": Op(
-        lambda x, c, mask, w: nd4j.sru(x, c, w, mask=mask),
+        lambda x, c, mask, w, **options: nd4j.sru(x, c, w, mask=mask, **options),
         (s(B, U, T), STATE, STATE, nd4j.SRUWeights(s(3 * U, U), s(2 * U))),
     ),
     "sru_cell": Op(nd4j.sru_cell, (STATE, STATE, nd4j.SRUWeights(s(U, 3 * U), s(2 * U)))),
     "sru_bi": Op(
-        lambda x, c, mask, w: nd4j.sru_bi(x, c, w, mask=mask),
+        lambda x, c, mask, w, **options: nd4j.sru_bi(x, c, w, mask=mask, **options),
         (
             *(s(T, B, 2 * U), s(B, 2 * U), s(B, 2 * U)),
             nd4j.SRUWeights(s(2 * U, 6 * U), s(4 * U)),
@@ -122,12 +124,16 @@ OPS = {
     ),
     "rnn_cell": Op(nd4j.rnn_cell, (s(B, F), STATE, RNN)),
     "static_rnn": Op(
-        lambda x, h, w, lengths: nd4j.static_rnn(x, w, h_0=h, max_time_step=lengths),
+        lambda x, h, w, lengths, **options: nd4j.static_rnn(
+            x, w, h_0=h, max_time_step=lengths, **options
+        ),
         (X, STATE, RNN),
         lengths=True,
     ),
     "dynamic_rnn": Op(
-        lambda x, h, w, lengths: nd4j.dynamic_rnn(x, w, h_0=h, max_time_step=lengths),
+        lambda x, h, w, lengths, **options: nd4j.dynamic_rnn(
+            x, w, h_0=h, max_time_step=lengths, **options
+        ),
         (s(B, T, F), STATE, RNN),
         lengths=True,
     ),
