@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import jax
@@ -105,6 +106,31 @@ def test_goes_on_from_a_state(type_in, capsys, tmp_path):
     assert "expected this model's state, arrays lstm" in fails(
         capsys, "stream", LSTM, "--state", state
     )
+
+
+def test_a_state_of_another_byte_order_and_a_bomb(type_in, capsys, tmp_path):
+    type_in("1,2,3\n")
+    streamed(capsys, LSTM, "--state", tmp_path / "first.npz")
+    with np.load(tmp_path / "first.npz") as archive:
+        arrays = dict(archive)
+    answers = []
+    for order in "<>":
+        path = tmp_path / f"{ord(order)}.npz"
+        np.savez(path, **{name: array.astype(f"{order}f4") for name, array in arrays.items()})
+        type_in("4,5,6\n")
+        answers.append(streamed(capsys, LSTM, "--state", path))
+    np.testing.assert_array_equal(*answers)
+
+    bomb = tmp_path / "bomb.npz"  # small in the file
+    np.savez_compressed(bomb, **dict.fromkeys(arrays, np.zeros(1 << 25, np.float32)))
+    tracemalloc.start()
+    try:
+        error = fails(capsys, "stream", LSTM, "--no-isolation", "--state", bomb)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "found (33554432,) float32" in error
+    assert peak < 1 << 25
 
 
 def test_a_bad_line_ends_it_and_leaves_the_state_before(type_in, capsys, tmp_path):

@@ -37,22 +37,39 @@ class Archive:
             )
         return wanted
 
+    def declared(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Returns an array's shape and dtype; none of its numbers is read."""
+        with self._named_errors(name), self._file.zip.open(f"{name}.npy") as file:
+            newer = np.lib.format.read_magic(file) > (1, 0)
+            read = (
+                np.lib.format.read_array_header_2_0
+                if newer
+                else np.lib.format.read_array_header_1_0
+            )
+            shape, _, dtype = read(file)
+        return shape, dtype
+
     def read(self, name: str) -> np.ndarray:
         """Returns one array of numbers."""
-        try:
+        with self._named_errors(name):
             array = self._file[name]
-        except MemoryError:
-            raise
-        except Exception as error:  # zipfile, zlib and NumPy each have their own
-            raise ValueError(
-                f"{self.path!r}: expected an array of numbers for {name!r}, found: {error}"
-            ) from error
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             found = getattr(array, "dtype", "bytes")
             raise ValueError(
                 f"{self.path!r}: expected an array of numbers for {name!r}, found {found}"
             )
         return array
+
+    @contextmanager
+    def _named_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:  # zipfile, zlib and NumPy each have their own
+            raise ValueError(
+                f"{self.path!r}: expected an array of numbers for {name!r}, found: {error}"
+            ) from error
 
 
 @contextmanager

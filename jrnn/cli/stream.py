@@ -238,12 +238,12 @@ def _read_state(path: str, fresh: Any) -> Any:
                 f"{', '.join(archive.names) or 'none'}"
             )
         for name, leaf in _named(fresh):
-            array = archive.read(name)
+            shape, dtype = archive.declared(name)
             stored = np.dtype(np.float32) if leaf.dtype == jax.numpy.bfloat16 else leaf.dtype
-            if array.shape != leaf.shape or array.dtype != stored:
+            if shape != leaf.shape or dtype.newbyteorder("=") != stored:
                 raise ValueError(
-                    f"{path!r}: expected {leaf.shape} {stored} for {name!r}, found {array.shape} "
-                    f"{array.dtype}"
+                    f"{path!r}: expected {leaf.shape} {stored} for {name!r}, found {shape} {dtype}"
                 )
+            array = archive.read(name).astype(stored, copy=False)
             leaves.append(jax.numpy.asarray(array, leaf.dtype))
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
