@@ -1,6 +1,7 @@
 """Layer normalization, and a cell with one before or after it."""
 
 import dataclasses
+import numbers
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -32,9 +33,9 @@ def fresh_norm(size: int, dtype: DTypeLike, *, offset: bool) -> Norm:
 
 
 def check_epsilon(who: str, epsilon: float) -> None:
-    """Raises ``ValueError`` unless it is above 0."""
-    if not epsilon > 0:
-        raise ValueError(f"{who}: epsilon is {epsilon}, but it must be above 0")
+    """Raises ``ValueError`` unless it is a number above 0."""
+    if not (isinstance(epsilon, numbers.Real) and epsilon > 0):
+        raise ValueError(f"{who}: epsilon is {epsilon!r}, but a number above 0 is needed")
 
 
 def check_norm(who: str, name: str, norm: Norm | None, size: int, *, offset: bool) -> None:

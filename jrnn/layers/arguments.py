@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from jrnn.cells.base import Cell
+from jrnn.cells.noise import draws
 from jrnn.scan import IMPLEMENTATIONS, Checkpoint
 
 
@@ -61,6 +63,22 @@ def check_options(unroll: int, masked_output: str, implementation: str, **switch
         raise ValueError(
             f"jrnn.rnn: masked_output is {masked_output!r}, but 'zero' or 'repeat' is needed"
         )
+
+
+def check_key(key: Any, cell: Cell) -> None:
+    """Raises ``ValueError`` if there is a key for a cell that draws nothing, or it is none."""
+    if key is None:
+        return
+    if not draws(cell):
+        raise ValueError(
+            f"jrnn: key is given, but {type(cell).__name__} draws nothing; wrap the cell, as in "
+            "DropoutCell(LSTMCell(), dropout=0.1), or leave the key out"
+        )
+    dtype, shape = getattr(key, "dtype", None), jnp.shape(key)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not (shape == () if typed else dtype == jnp.uint32 and len(shape) == 1):
+        what = type(key).__name__ if dtype is None else f"{dtype} of shape {shape}"
+        raise ValueError(f"jrnn: key is {what}, but one key is needed: jax.random.key(0)")
 
 
 def check_checkpoint(checkpoint: Checkpoint, steps: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jrnn.cells.base import Cell
 from jrnn.cells.lstm import LSTMCell, LSTMParams
 from jrnn.cells.noise import draws
+from jrnn.layers.arguments import check_key
 from jrnn.layers.recurrent import TimeOptions, rnn, run_loop
 from jrnn.scan import directions_share_loop, scan_both
 
@@ -104,13 +105,12 @@ def bidirectional(
 
 
 def _keys(cells: tuple[Cell, Cell], options: TimeOptions) -> Sequence[jax.Array | None]:
-    """Returns a key for each direction that draws; for both, to be refused, where none does."""
+    """Returns a key for each direction that draws."""
     key = options.get("key")
     if key is None:
         return None, None
-    keys = list(jax.random.split(key))
-    if not any(map(draws, cells)):
-        return keys
+    check_key(key, next(filter(draws, cells), cells[0]))
+    keys = jax.random.split(key)
     return [key if draws(cell) else None for key, cell in zip(keys, cells, strict=True)]
 
 

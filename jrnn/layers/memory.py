@@ -33,7 +33,7 @@ def memory_plan(cell: Cell, params: Params, xs: Any, **options: Unpack[TimeOptio
         cell: As for ``rnn``.
         params: Arrays, or ``jax.ShapeDtypeStruct`` in their places.
         xs: Likewise.
-        **options: As for ``rnn``.
+        **options: As for ``rnn``; of arrays, such as ``mask``, the shapes will do.
 
     Returns:
         ``MemoryPlan(kept, working, outputs, total)``, in bytes.
@@ -45,10 +45,16 @@ def memory_plan(cell: Cell, params: Params, xs: Any, **options: Unpack[TimeOptio
     """
     check_cell("jrnn.memory_plan", cell)
     feature_ndim = getattr(cell, "feature_ndim", 1)
-    measured = functools.partial(run_loop, gradient_bytes, cell, feature_ndim, **options)
-    found, _ = jax.eval_shape(measured, params, xs)
+    shapes = {name: value for name, value in options.items() if _holds_shapes(value)}
+    known = {name: value for name, value in options.items() if name not in shapes}
+    measured = functools.partial(run_loop, gradient_bytes, cell, feature_ndim, **known)
+    found, _ = jax.eval_shape(measured, params, xs, **shapes)
     copy = _copied_bytes(jax.tree.leaves(xs), feature_ndim, options)
     return MemoryPlan(found.kept + copy, found.working, found.outputs, found.total + copy)
+
+
+def _holds_shapes(option: Any) -> bool:
+    return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(option))
 
 
 def _copied_bytes(arrays: list, feature_ndim: int, options: TimeOptions) -> int:

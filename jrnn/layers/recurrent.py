@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from jrnn.cells.base import Cell, Params, State, check_cell
-from jrnn.cells.noise import draws
 from jrnn.layers.arguments import (
     cast,
     check_checkpoint,
+    check_key,
     check_lengths,
     check_options,
     flags,
@@ -176,11 +176,7 @@ def run_loop(
     """Returns ``scan``'s ``(state, ys)`` for checked arguments, time where the input has it."""
     switches = {name: options[name] for name in _SWITCHES if name in options}
     check_options(unroll, masked_output, implementation, time_major=time_major, **switches)
-    if key is not None and not draws(cell):
-        raise ValueError(
-            f"jrnn: key is given, but {type(cell).__name__} draws nothing; wrap the cell, as in "
-            "DropoutCell(LSTMCell(), dropout=0.1), or leave the key out"
-        )
+    check_key(key, cell)
     xs = jax.tree.map(jnp.asarray, xs)
     if dtype is not None:
         params, xs = cast((params, xs), dtype)

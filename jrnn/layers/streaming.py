@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jrnn.cells.base import Cell, check_cell
 from jrnn.cells.noise import draws
-from jrnn.layers.arguments import check_lengths
+from jrnn.layers.arguments import check_key, check_lengths
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.recurrent import rnn
 
@@ -148,6 +148,7 @@ class CellStream(Stream):
         """Returns the parameters with the masks that ``rnn(key=key)`` draws."""
         if not draws(self.causal):
             return super().draw(key, params, x)
+        check_key(key, self.causal)
         return _draw(self, key, params, jax.tree.map(_array, x))
 
     def _check(self) -> None:

@@ -286,6 +286,26 @@ def test_refuses(act, message):
         act()
 
 
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        (3, "int"),
+        (jnp.ones(2), r"float32 of shape \(2,\)"),
+        (jax.random.split(KEY), r"key<fry> of shape \(2,\)"),
+    ],
+)
+def test_refuses_what_is_no_key(key, found):
+    cell = DropoutCell(LSTMCell(), 0.5)
+    params, xs = cell.init(KEY, F, U), jnp.ones((B, T, F))
+    for act in (
+        lambda: rnn(cell, params, xs, key=key),
+        lambda: bidirectional(cell, (params, params), xs, key=key),
+        lambda: jrnn.stream(cell).draw(key, params, xs[:, 0]),
+    ):
+        with pytest.raises(ValueError, match=f"key is {found}, but one key is needed"):
+            act()
+
+
 @pytest.mark.parametrize("per_gate", [False, True])
 def test_a_narrow_input_is_dropped_in_the_dtype_of_the_kernel(per_gate):
     """``x / (1 - rate)`` in bfloat16 would be off by up to 2**-8."""

@@ -180,6 +180,7 @@ XS = np.ones((B, T, F), np.float32)
         (lambda: LayerNormCell(DropoutCell(GRUCell())), "cell is a DropoutCell"),
         (lambda: LayerNormCell(GRUCell(), "papers"), "variant is 'papers'"),
         (lambda: LayerNormCell(GRUCell(), epsilon=0), "epsilon is 0"),
+        (lambda: LayerNormCell(GRUCell(), epsilon="a"), "epsilon is 'a'"),
         (lambda: NormCell(GRUCell(), "both"), "where is 'both'"),
         (lambda: rnn(LayerNormCell(LSTMCell()), PAPER.params, XS), "LayerNormParams is needed"),
         (lambda: rnn(LayerNormCell(LSTMCell(), "contrib"), PAPER, XS), "params have input"),

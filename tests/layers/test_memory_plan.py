@@ -77,6 +77,24 @@ def test_outputs():
     assert jrnn.memory_plan(jrnn.GRUCell(), params, xs, return_sequences=False).outputs == 0
 
 
+def test_shapes_will_do():
+    cell = jrnn.GRUCell()
+    arrays = (
+        cell.init(jax.random.key(0), 5, 7),
+        np.zeros((3, 64, 5), np.float32),
+        {
+            "mask": np.ones((3, 64), bool),
+            "lengths": np.array([3, 0, 64]),
+            "initial_state": jrnn.GRUState(np.ones((3, 7), np.float32)),
+        },
+    )
+    params, xs, options = jax.eval_shape(lambda: arrays)
+    wanted = jrnn.memory_plan(cell, *arrays[:2], checkpoint=8, **arrays[2])
+    assert jrnn.memory_plan(cell, params, xs, checkpoint=8, **options) == wanted
+    with pytest.raises(ValueError, match="mask has shape"):
+        jrnn.memory_plan(cell, params, xs, mask=jax.ShapeDtypeStruct((3, 63), bool))
+
+
 def test_it_refuses_what_the_layer_refuses():
     params = jrnn.GRUCell().init(jax.random.key(0), 5, 7)
     with pytest.raises(ValueError, match="checkpoint"):
