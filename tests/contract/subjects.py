@@ -135,13 +135,15 @@ def counting(function, shapes):
     def is_count(leaf):
         return jnp.issubdtype(leaf.dtype, jnp.integer)
 
-    def run(params, state, x):
-        given = jax.tree.leaves(state)[0].dtype
+    def run(params, state, x, *options):
+        given = jax.tree.leaves((state, x))[0].dtype
 
         def whole(leaf, shape):
             return jnp.round(leaf).astype(shape.dtype) if is_count(shape) else leaf
 
-        outputs = function(params, jax.tree.map(whole, state, shapes), x)
+        if state is not None:
+            state = jax.tree.map(whole, state, shapes)
+        outputs = function(params, state, x, *options)
         return jax.tree.map(lambda leaf: leaf.astype(given) if is_count(leaf) else leaf, outputs)
 
     return run if any(map(is_count, jax.tree.leaves(shapes))) else function
@@ -188,15 +190,16 @@ def layer(cell, features, units):
         key = jax.random.key(KEY) if random else None
         return jrnn.rnn(cell, params, xs, initial_state=state, key=key, lengths=lengths)
 
+    counted = counting(call, state)
     return Subject(
-        counting(call, state),
+        counted,
         counting(unrolled(cell, axis), state),
         (params, state, s(T, *x.shape)),
         axis,
         lambda outputs: outputs[0],
         random,
-        lambda params, xs: call(params, None, xs),
-        call,
+        lambda params, xs: counted(params, None, xs),
+        counted,
     )
 
 
