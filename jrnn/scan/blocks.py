@@ -1,5 +1,6 @@
 """Time in blocks: one long loop as a loop over blocks of steps."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -39,6 +40,12 @@ def split_steps(steps: int, size: int | None) -> Blocks:
     return Blocks(size, steps // size, steps % size)
 
 
+def segments_of(steps: int, size: int) -> Blocks:
+    """Returns blocks of ``size`` steps, and what is left."""
+    size = max(1, min(size, steps))
+    return Blocks(size, *divmod(steps, size))
+
+
 def over_blocks(
     one_block: Callable[[Any, Any], tuple[Any, Any]],
     state: Any,
@@ -55,18 +62,62 @@ def over_blocks(
         split = jax.tree.map(
             lambda x: x[:main].reshape(blocks.number, blocks.size, *x.shape[1:]), xs
         )
-        state, ys = jax.lax.scan(one_block, state, split, reverse=reverse)
-        return state, jax.tree.map(lambda y: y.reshape(main, *y.shape[2:]), ys)
+        return jax.lax.scan(one_block, state, split, reverse=reverse)
 
     def rest(state):
         return one_block(state, jax.tree.map(lambda x: x[main:], xs))
 
+    return _with_rest(main_blocks, rest, state, blocks, reverse)
+
+
+def over_slices(
+    one_block: Callable[[Any, Any], tuple[Any, Any]],
+    state: Any,
+    xs: Any,
+    blocks: Blocks,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """Does the same, and a gradient computes each block again; ``xs`` have no derivative.
+
+    ``over_blocks`` goes over a copy of ``xs`` without their rest. Here the blocks are cut out one
+    by one, whose derivative would be a sum of as many arrays as large as ``xs``.
+    """
+    main = blocks.size * blocks.number
+
+    def one_slice(size, state, start):
+        part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), xs)
+        return one_block(state, part)
+
+    one_slice = jax.checkpoint(one_slice, prevent_cse=False, static_argnums=0)
+
+    def main_blocks(state):
+        starts = jnp.arange(0, main, blocks.size)
+        one_step = functools.partial(one_slice, blocks.size)
+        return jax.lax.scan(one_step, state, starts, reverse=reverse)
+
+    def rest(state):
+        return one_slice(blocks.rest, state, main)
+
+    return _with_rest(main_blocks, rest, state, blocks, reverse)
+
+
+def _with_rest(
+    main_blocks: Callable, rest: Callable, state: Any, blocks: Blocks, reverse: bool
+) -> tuple[Any, Any]:
+    """Returns the last state, and the ys of all blocks and of the rest end to end."""
+
+    def main(state):
+        state, ys = main_blocks(state)
+        return state, jax.tree.map(
+            lambda y: y.reshape(blocks.number * blocks.size, *y.shape[2:]), ys
+        )
+
     if not blocks.rest:
-        return main_blocks(state)
+        return main(state)
     if reverse:
         state, late = rest(state)
-        state, early = main_blocks(state)
+        state, early = main(state)
     else:
-        state, early = main_blocks(state)
+        state, early = main(state)
         state, late = rest(state)
     return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), early, late)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from jrnn.cells.base import is_narrow, wide
-from jrnn.scan.blocks import Plan, over_blocks, split_steps
+from jrnn.scan.blocks import Plan, over_blocks, over_slices, segments_of, split_steps
 from jrnn.scan.linear import StepDerivative, is_floating
 from jrnn.scan.program import without_repetition
 
@@ -48,7 +48,8 @@ def loop(
     if any(is_narrow(leaf.dtype) for leaf in jax.tree.leaves(fixed)):
         return _with_wide_gradient(step, prepare, fixed, state, xs, plan)
     if plan.segment is not None:
-        return _in_segments(step, prepare, fixed, state, xs, plan)
+        plan, size = plan._replace(segment=None), plan.segment
+        return _in_segments(step, prepare, fixed, state, xs, plan, size)
 
     @jax.custom_jvp
     def run(fixed, state, xs):
@@ -81,16 +82,42 @@ def _with_wide_gradient(step, prepare, fixed, state, xs, plan: Plan):
     return loop(given_step, given_prepare, wide(fixed), state, xs, plan)
 
 
-def _in_segments(step, prepare, fixed, state, xs, plan: Plan):
-    """Returns the loop's results; the gradient runs one segment at a time once more."""
-    whole = plan._replace(segment=None)
+def _in_segments(step, prepare, fixed, state, xs, plan: Plan, size: int):
+    """Returns the loop's results; the gradient runs one segment of steps at a time once more."""
+    segments = segments_of(_steps(xs), size)
 
-    def one_segment(fixed, state, xs):
-        return loop(step, prepare, fixed, state, xs, whole)
+    def at_once(fixed, state, xs):
+        return loop(step, prepare, fixed, state, xs, plan)
 
-    one_segment = functools.partial(jax.checkpoint(one_segment, prevent_cse=False), fixed)
-    segments = split_steps(_steps(xs), plan.segment)
-    return over_blocks(one_segment, state, xs, segments, plan.reverse)
+    def differentiate(primals, tangents):
+        slices = segments.rest and all(map(_is_zero, _leaves(tangents[2])))
+
+        def in_segments(fixed, state, xs):
+            one_segment = functools.partial(at_once, fixed)
+            if slices:
+                return over_slices(one_segment, state, xs, segments, plan.reverse)
+            one_segment = jax.checkpoint(one_segment, prevent_cse=False)
+            return over_blocks(one_segment, state, xs, segments, plan.reverse)
+
+        return _jvp_of_moving(in_segments, primals, tangents)
+
+    run = jax.custom_jvp(at_once)
+    run.defjvp(differentiate, symbolic_zeros=True)
+    return run(fixed, state, xs)
+
+
+def _jvp_of_moving(function, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """Returns ``jax.jvp`` by the arrays whose tangents are not known to be zero."""
+    leaves, treedef = jax.tree.flatten(primals)
+    given, places = _not_zero(tangents)
+
+    def of_moving(*arrays):
+        every = list(leaves)
+        for place, array in zip(places, arrays, strict=True):
+            every[place] = array
+        return function(*jax.tree.unflatten(treedef, every))
+
+    return jax.jvp(of_moving, [leaves[place] for place in places], given)
 
 
 def _forward(step, prepare, fixed, state, xs, plan: Plan):
@@ -198,7 +225,8 @@ class _LoopDerivative:
             )
 
         blocks = split_steps(_steps(self._xs), plan.gradient_block)
-        if blocks.number > 1:  # else it would all be kept at once in any case
+        slices = blocks.rest and not self._d_xs
+        if blocks.number > 1 and not slices:  # else it would all be kept at once in any case
             block_tangents = jax.checkpoint(block_tangents, prevent_cse=False)
 
         def one_block(carry, block):
@@ -209,7 +237,8 @@ class _LoopDerivative:
 
         start = (self._state, self._d_state)
         inputs = (*saved, self._xs, self._d_xs)
-        (_, d_state), d_ys = over_blocks(one_block, start, inputs, blocks, plan.reverse)
+        run = over_slices if slices else over_blocks
+        (_, d_state), d_ys = run(one_block, start, inputs, blocks, plan.reverse)
         return [*d_state, *d_ys]
 
     def _contribution(self, known: list, d_x: list) -> list:

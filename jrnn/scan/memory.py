@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jrnn.cells.base import Cell, Params
-from jrnn.scan.blocks import split_steps
+from jrnn.scan.blocks import segments_of, split_steps
 from jrnn.scan.direction import Direction, direction, first_step
 from jrnn.scan.linear import StepDerivative, is_floating
 from jrnn.scan.plan import Checkpoint, Implementation, make_plan
@@ -53,7 +53,7 @@ def gradient_bytes(
     carry, outputs = one.body(one.fixed, one.carry, one.prepare(one.fixed, x))
     step = _StepBytes(one, x, jax.tree.leaves(carry))
     steps = jax.tree.leaves(xs)[0].shape[0]
-    segments = split_steps(steps, plan.segment)
+    segments = segments_of(steps, steps if plan.segment is None else plan.segment)
     block = split_steps(segments.size, plan.gradient_block).size
     projected = split_steps(segments.size, plan.block).size if plan.block != 1 else 0
 

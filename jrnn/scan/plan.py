@@ -38,12 +38,13 @@ def make_plan(
     ``elementwise`` says that a step has no product with the state.
     """
     sizes = {size for leaf in jax.tree.leaves((xs, z, state)) for size in leaf.shape}
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    segment = _segment(checkpoint, steps)
     if not all(isinstance(size, int) for size in sizes):  # symbolic: nothing to decide by
         block = 1 if implementation == "in_loop" else None
-        return Plan(reverse=reverse, unroll=unroll, block=block)
+        return Plan(reverse=reverse, unroll=unroll, block=block, segment=segment)
     widest = max(jax.tree.leaves(xs), key=lambda leaf: leaf.size)
-    steps, *batch, features = (*widest.shape, 1) if widest.ndim == 1 else widest.shape
-    segment = _segment(checkpoint, steps)
+    _, *batch, features = (*widest.shape, 1) if widest.ndim == 1 else widest.shape
     steps = steps if segment is None else min(steps, segment)
     rows, features = max(1, math.prod(batch)), max(1, features)
     gates, units = sum(leaf.size for leaf in jax.tree.leaves(z)) // rows, _widest(state) // rows
@@ -82,9 +83,14 @@ def _segment(checkpoint: Checkpoint, steps: int) -> int | None:
     """Returns how many steps' states are computed again at a time.
 
     T / k states are kept, and going back a segment's k steps need about four times their states:
-    the sum is least for half the root of T.
+    the sum is least for half the root of T. It hardly grows nearby, and a divisor of T spares a
+    copy of the input.
     """
-    return max(1, round(math.sqrt(steps) / 2)) if checkpoint == "sqrt" else checkpoint
+    if checkpoint != "sqrt":
+        return checkpoint
+    best = max(1, round(math.sqrt(steps) / 2))
+    divisors = [k for k in range(max(1, best // 2), 2 * best + 1) if steps % k == 0]
+    return min(divisors, key=lambda k: abs(math.log(k / best)), default=best)
 
 
 def directions_share_loop(implementation: Implementation, rows: int, weights: int) -> bool:
