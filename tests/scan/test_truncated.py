@@ -187,6 +187,90 @@ def test_what_does_not_fit():
         run(params, state, (xs, targets), np.ones(2, bool))
 
 
+def proportional(params, state, part):
+    """A loss that has no state of its own, and hands on the one it is given."""
+    return jnp.mean(params["w"] * part), state
+
+
+WEIGHT, PART = {"w": np.ones(())}, np.ones((2, 8))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda p, s, x: (p["w"] * x).sum(), r"returns float64\[\], but \(value, state\)"),
+        (lambda p, s, x: None, r"returns None, but \(value, state\)"),
+        (lambda p, s, x: (p["w"] * x, s), r"the value float64\[2,3\], but one floating-point"),
+        (lambda p, s, x: ((p["w"] * x).sum().astype(int), s), r"the value int64\[\], but one"),
+        (lambda p, s, x: ({"mse": p["w"] * x.sum()}, s), r"the value \{'mse': .*, but one"),
+        (lambda p, s, x: (p["w"] * x.sum(), (s,)), r"takes the state \(None,\) .* one form"),
+        (lambda p, s, x: (p["w"], x if s is None else s[:, 1:]), r"\[2,3\] .* float64\[2,2\], but"),
+        (lambda p, s, x: (p["w"], jnp.ones(2, "f4" if s is None else "f8")), r"32\[2\] .* float64"),
+    ],
+)
+def test_a_loss_that_does_not_fit(loss, message):
+    with pytest.raises(ValueError, match=r"^jrnn\.truncated_bptt: loss .*" + message):
+        jrnn.truncated_bptt(loss, chunk=3)(WEIGHT, None, PART)
+
+
+def test_an_error_of_the_loss_stays_its_own():
+    def loss(params, state, part):
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        jrnn.truncated_bptt(loss, chunk=3)(WEIGHT, None, PART)
+
+
+def test_choices_and_params_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"loss is a int, but a function"):
+        jrnn.truncated_bptt(3, chunk=3)  # type: ignore
+    for axis in ("a", 1.0, True):
+        with pytest.raises(ValueError, match=r"time_axis is .*, but an integer"):
+            jrnn.truncated_bptt(proportional, chunk=3, time_axis=axis)
+    run = jrnn.truncated_bptt(proportional, chunk=3)
+    with pytest.raises(ValueError, match=r"params\['seen'\]\[0\] has dtype int64, but a floating"):
+        run(WEIGHT | {"seen": [np.arange(3)]}, None, PART)
+
+
+@pytest.mark.parametrize("start", [np.ones(3), np.ones((2, 1, 5)), np.ones((3, 5))])
+def test_a_start_that_does_not_fit_the_rows(start):
+    run = jrnn.truncated_bptt(proportional, chunk=3, initial_state=lambda p: start)
+    with pytest.raises(ValueError, match=r"initial_state\(params\) has an array of shape"):
+        run(WEIGHT, np.ones((2, 5)), PART, np.array([True, False]))
+
+
+@pytest.mark.parametrize("state", [np.full((2, 5), 3.0), np.full(5, 3.0), 3.0])
+def test_one_flag_resets_all_that_there_is(state):
+    """Rows, and the one row of a state without a batch axis."""
+    run = jrnn.truncated_bptt(proportional, chunk=3, initial_state=lambda p: 7.0)
+    for reset, expected in ((True, 7.0), (np.array(False), 3.0)):
+        (_, after), _ = run(WEIGHT, state, PART, reset)
+        np.testing.assert_array_equal(after, np.full(np.shape(state), expected))
+
+
+def test_a_state_of_weak_type_takes_the_dtype_of_the_next():
+    def loss(params, state, part):
+        return params["w"] * part.mean(), 0.0 if state is None else 0 * state + part[0, 0]
+
+    (_, state), _ = jrnn.truncated_bptt(loss, chunk=3)(WEIGHT, None, PART.astype("float16"))
+    assert state == 1
+    assert state.dtype == jnp.float16
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_chunks_of_16_bits_are_added_in_float32(dtype, chunk):
+    """In 16 bits a sum stops where what is added is less than half of its last digit."""
+    xs = jnp.asarray(np.random.default_rng(4).uniform(0.5, 1.5, size=(1, 2048)), dtype)
+    params = {"w": jnp.ones((), dtype)}
+    (value, _), gradient = jrnn.truncated_bptt(proportional, chunk=chunk)(params, None, xs)
+    mean = np.asarray(xs, np.float64).mean()
+    assert value.dtype == gradient["w"].dtype == dtype
+    np.testing.assert_allclose(
+        [float(value), float(gradient["w"])], mean, rtol=jnp.finfo(dtype).eps
+    )
+
+
 def test_memory_is_that_of_a_chunk():
     cell = jrnn.LSTMCell()
     shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), F, 8 * U))
