@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import (
-    Params,
-    State,
-)
+from jrnn.cells.base import Cell, Params, State
+from jrnn.cells.dropout import DropoutCell
 from jrnn.cells.meshes import split_as
 from jrnn.cells.noise import (
     Clock,
@@ -22,6 +20,7 @@ from jrnn.cells.noise import (
     start,
     tick,
 )
+from jrnn.cells.stacked import StackedCell
 from jrnn.cells.wrapper import Wrapper
 
 
@@ -42,9 +41,9 @@ class ZoneoutCell(Wrapper):
         s' = k * s + (1 - k) * step(s)               # with a key: training
         s' = rate * s + (1 - rate) * step(s)         # without one: what is expected
 
-    Where the output is an array of the state, as in an LSTM and a GRU, it is the new one of these;
-    around a cell that makes its output of its state (a ``ResidualCell``, a stack), the output is
-    what that cell says: put zoneout inside.
+    Where a step puts out an array of its state, as an LSTM, a GRU and a stack of them do, the
+    output is the new one of these; around a cell that makes its output of its state, such as a
+    ``ResidualCell``, it is what that cell says: put zoneout inside.
     The state is a ``ClockedState``, which knows how many steps each row has done: a sequence in
     pieces, with one key and the state passed on, has the noise of the whole. A reset of the state
     is not noise: nothing is kept across it.
@@ -55,7 +54,8 @@ class ZoneoutCell(Wrapper):
         cell_state: Likewise, of an LSTM's or SRU's cell: of what is named ``cell`` in the state.
 
     Raises:
-        ValueError: If a probability is out of range, or is for what the state does not have.
+        ValueError: If a probability is out of range, or is for what the state does not have; if
+            the cell drops its outputs, as zoneout belongs inside that dropout.
 
     Source: Krueger et al., 2016 (arXiv:1606.01305).
     """
@@ -67,6 +67,11 @@ class ZoneoutCell(Wrapper):
         super().__post_init__()
         check_rate("ZoneoutCell", "hidden", self.hidden)
         check_rate("ZoneoutCell", "cell_state", self.cell_state)
+        if _drops_outputs(self.cell):
+            raise ValueError(
+                "ZoneoutCell: cell drops its outputs, which then are no longer its state; put "
+                "zoneout inside: DropoutCell(ZoneoutCell(...), output_dropout=...)"
+            )
 
     @property
     def is_random(self) -> bool:
@@ -133,3 +138,11 @@ class ZoneoutCell(Wrapper):
 
 def _inner(params: Any) -> Params:
     return params.params if isinstance(params, ZoneoutParams) else params
+
+
+def _drops_outputs(cell: Cell) -> bool:
+    if isinstance(cell, StackedCell):
+        return _drops_outputs(cell.cells[-1])
+    if isinstance(cell, DropoutCell) and cell.output_dropout > 0:
+        return True
+    return isinstance(cell, Wrapper) and _drops_outputs(cell.cell)

@@ -66,9 +66,13 @@ def _copied_bytes(arrays: list, feature_ndim: int, options: TimeOptions) -> int:
     time_major = options.get("time_major", False)
     _, batch, _ = layout(arrays, feature_ndim, time_major)
     dtype = options.get("dtype")
-    dtypes = [leaf.dtype if dtype is None else jnp.dtype(dtype) for leaf in arrays]
+    given = [jax.dtypes.canonicalize_dtype(leaf.dtype) for leaf in arrays]
+    dtypes = [
+        jnp.dtype(dtype) if dtype is not None and jnp.issubdtype(own, jnp.floating) else own
+        for own in given
+    ]
     is_copied = (
-        any(leaf.dtype != own for leaf, own in zip(arrays, dtypes, strict=True))
+        dtypes != given
         or options.get("mask") is not None
         or options.get("lengths") is not None
         or math.prod(batch) == 1

@@ -132,8 +132,10 @@ class StepDerivative:
 
     def reads_state(self) -> list[bool]:
         """Returns, for each of the state's arrays, whether anything needs to know it."""
-        read = set(self._reads(self._equations[_KNOWN], [], _KNOWN))
-        read.update(*self._residuals.values())
+        read = set(itertools.chain(*self._residuals.values()))
+        for equation in reversed(self._equations[_KNOWN]):
+            if not read.isdisjoint(equation.outvars):
+                read.update(var for var in equation.invars if not isinstance(var, core.Literal))
         return [var in read for var in self._inputs["state"]]
 
     def once(self, fixed: Sequence[Any]) -> Env:

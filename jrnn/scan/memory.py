@@ -58,7 +58,8 @@ def gradient_bytes(
     projected = split_steps(segments.size, plan.block).size if plan.block != 1 else 0
 
     kept = step.state + (step.products if plan.save_products else 0)  # for each step
-    working = _most(step, block, projected * _bytes(one.z), _bytes(params))
+    parts = block < steps
+    working = _most(step, block, projected * _bytes(one.z), _bytes(params), parts)
     if plan.segment is None:
         kept *= steps
     else:
@@ -71,9 +72,12 @@ def gradient_bytes(
     return GradientBytes(kept, working, ys, total), None
 
 
-def _most(step: "_StepBytes", block: int, projected: int, weights: int) -> int:
-    """Returns the most that is needed at one time: at the loop's beginning, its end, or before."""
-    both = step.x + 2 * step.state + step.contributions
+def _most(step: "_StepBytes", block: int, projected: int, weights: int, parts: bool) -> int:
+    """Returns the most that is needed at one time: at the loop's beginning, its end, or before.
+
+    Where blocks are ``parts`` of a loop, there are copies of their input and states.
+    """
+    both = step.state + step.contributions + (step.x + step.state if parts else 0)
     return max(block * (both + step.products + step.known), block * both + weights, projected)
 
 

@@ -8,6 +8,7 @@ import pytest
 from jrnn import (
     ConvGRUCell,
     DropConnectCell,
+    DropoutCell,
     GRUCell,
     LSTMCell,
     SimpleRNNCell,
@@ -84,6 +85,18 @@ def test_how_many_weights_stay():
 SRU = SRUCell().init(KEY, F, U)
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_stack_that_never_moves(key):
+    """Its output is that of its highest cell, which is an array of its state."""
+    cell = ZoneoutCell(StackedCell([GRUCell(), DropoutCell(LSTMCell(), 0.2)]), 1.0)
+    params = cell.init(KEY, F, [U, 4])
+    initial = jax.tree.map(
+        lambda leaf: leaf + 1, cell.initial_state(params, cell.project(params, jnp.ones((B, F))))
+    )
+    _, ys = rnn(cell, params, jnp.ones((B, T, F)), key=key, initial_state=initial)
+    np.testing.assert_array_equal(ys, np.ones((B, T, 4)))
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -101,6 +114,14 @@ SRU = SRUCell().init(KEY, F, U)
                 jnp.ones((B, T, F)),
             ),
             "cell_state is 0.5, but the state of GRUCell has none",
+        ),
+        (
+            lambda: ZoneoutCell(StackedCell([GRUCell(), DropoutCell(GRUCell(), output_dropout=1)])),
+            "put zoneout inside",
+        ),
+        (
+            lambda: ZoneoutCell(DropConnectCell(DropoutCell(GRUCell(), output_dropout=0.5), 0.5)),
+            "put zoneout inside",
         ),
         (lambda: DropConnectCell(LSTMCell(), "a"), "rate is 'a'"),
         (
