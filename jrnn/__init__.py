@@ -8,20 +8,21 @@ from jrnn.cells.base import Cell
 from jrnn.cells.conv_gru import ConvGRUCell, ConvGRUParams, ConvGRUState
 from jrnn.cells.conv_lstm import ConvLSTMCell, ConvLSTMParams, ConvLSTMState
 from jrnn.cells.drop_connect import DropConnectCell
-from jrnn.cells.dropout import DropoutCell
-from jrnn.cells.gru import GRUCell, GRUParams, GRUState
+from jrnn.cells.dropout import DropoutCell, DropoutKeys, DropoutParams
+from jrnn.cells.gru import GRUCell, GRUGates, GRUParams, GRUState
 from jrnn.cells.layer_norm import LayerNormCell, LayerNormParams
-from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
+from jrnn.cells.lstm import LSTMCell, LSTMGates, LSTMParams, LSTMState
 from jrnn.cells.noise import Clock, ClockedState
 from jrnn.cells.norm import Norm, NormCell, NormParams
 from jrnn.cells.residual import ProjectionCell, ProjectionParams, ResidualCell
 from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
 from jrnn.cells.sru import SRUCell, SRUParams, SRUState
 from jrnn.cells.stacked import StackedCell
-from jrnn.cells.zoneout import ZoneoutCell
+from jrnn.cells.zoneout import ZoneoutCell, ZoneoutParams
 from jrnn.exported import register
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.convolutional import conv_gru, conv_lstm
+from jrnn.layers.core import DenseParams, EmbeddingParams
 from jrnn.layers.memory import MemoryPlan, memory_plan
 from jrnn.layers.named import gru, lstm, simple_rnn, sru
 from jrnn.layers.recurrent import rnn
@@ -94,7 +95,20 @@ __all__ = [
     "truncated_bptt",
 ]
 
-register("jrnn", globals())
+register("jrnn", map(globals().get, __all__))
+# Not public, but among the arrays that a program takes: `draw` and `load_keras` make them.
+register(
+    "jrnn",
+    (
+        DenseParams,
+        DropoutKeys,
+        DropoutParams,
+        EmbeddingParams,
+        GRUGates,
+        LSTMGates,
+        ZoneoutParams,
+    ),
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,18 +1,25 @@
 """NamedTuples in programs that ``jax.export`` writes."""
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from jax import export
 
 
-def register(package: str, names: Mapping[str, Any]) -> None:
-    """Lets ``jax.export`` write programs that take or return a package's NamedTuples."""
-    for value in names.values():
+def register(package: str, values: Iterable[Any]) -> None:
+    """Lets ``jax.export`` write programs that take or return the NamedTuples among the values.
+
+    Raises:
+        ValueError: If another type has the name ``package.Type``.
+    """
+    for value in values:
         if isinstance(value, type) and issubclass(value, tuple):
-            # It is there already if the package is loaded again, as notebooks do.
-            with contextlib.suppress(ValueError):
+            try:
                 export.register_namedtuple_serialization(
                     value, serialized_name=f"{package}.{value.__name__}"
                 )
+            except ValueError as error:
+                # JAX says which type is there already: this one, if the package is loaded again,
+                # as notebooks do.
+                if str(value) not in str(error):
+                    raise

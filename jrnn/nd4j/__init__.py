@@ -126,4 +126,4 @@ __all__ = [
     "dl4j_simple_rnn_from_params",
 ]
 
-register("jrnn.nd4j", globals())
+register("jrnn.nd4j", globals().values())
