@@ -252,9 +252,13 @@ def check_type(who: str, params: Any, expected: Any, name: str = "params") -> No
             f"{who}: {name} is a {type(params).__name__}, but {expected.__name__} is needed"
         )
     for field, value in zip(expected._fields, params, strict=True):
-        optional = field in expected._field_defaults
-        if not hasattr(value, "shape") and not (value is None and optional):
-            raise ValueError(f"{who}: {field} is a {type(value).__name__}, but an array is needed")
+        check_array(who, field, value, optional=field in expected._field_defaults)
+
+
+def check_array(who: str, name: str, value: Any, *, optional: bool = False) -> None:
+    """Raises ``ValueError`` unless the parameter is an array, or None if it is optional."""
+    if not hasattr(value, "shape") and not (value is None and optional):
+        raise ValueError(f"{who}: {name} is a {type(value).__name__}, but an array is needed")
 
 
 def check_shape(who: str, name: str, array: Any, expected: tuple[int, ...]) -> None:

@@ -1,21 +1,22 @@
 """Layer normalization inside SimpleRNN, GRU and LSTM."""
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jrnn import activations
-from jrnn.cells.base import Masks, State, masked_product, narrowed, to_rank, wide
-from jrnn.cells.gru import GRUCell, GRUState
-from jrnn.cells.lstm import LSTMCell, LSTMState
+from jrnn.cells.base import Masks, State, check_type, masked_product, narrowed, to_rank, wide
+from jrnn.cells.gru import GRUCell, GRUParams, GRUState
+from jrnn.cells.lstm import LSTMCell, LSTMParams, LSTMState
 from jrnn.cells.norm import Norm, check_epsilon, check_norm, fresh_norm, normalized
-from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNState
-from jrnn.cells.wrapper import Wrapper, check_own, init_cell
+from jrnn.cells.simple_rnn import SimpleRNNCell, SimpleRNNParams, SimpleRNNState
+from jrnn.cells.wrapper import OwnParams, init_cell
 
 _VARIANTS = ("paper", "addons", "contrib")
+_CELLS = {SimpleRNNCell: SimpleRNNParams, GRUCell: GRUParams, LSTMCell: LSTMParams}
 
 
 class LayerNormParams(NamedTuple):
@@ -29,7 +30,7 @@ class LayerNormParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerNormCell(Wrapper):
+class LayerNormCell(OwnParams):
     """A SimpleRNN, GRU or LSTM with layer normalization inside.
 
     With ``LN(v) = (v - mean(v)) / sqrt(variance(v) + epsilon) * gain + offset``, each LN with
@@ -65,13 +66,15 @@ class LayerNormCell(Wrapper):
     Sennrich, 2019 (arXiv:1910.07467), rms.
     """
 
+    params_type: ClassVar[type] = LayerNormParams
+
     variant: Literal["paper", "addons", "contrib"] = "paper"
     epsilon: float = 1e-3
     rms: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.cell, SimpleRNNCell | GRUCell | LSTMCell):
+        if not isinstance(self.cell, tuple(_CELLS)):
             raise ValueError(
                 f"LayerNormCell: cell is a {type(self.cell).__name__}, but a SimpleRNNCell, "
                 "GRUCell or LSTMCell is needed; NormCell normalizes input or output of any cell, "
@@ -106,15 +109,10 @@ class LayerNormCell(Wrapper):
             gates = gates._replace(offset=ones)
         return LayerNormParams(params, gates=gates, cell=of_cell)
 
-    def initial_state(self, params: LayerNormParams, z: Any) -> State:
-        """Returns the inner cell's initial state."""
-        return self.cell.initial_state(params.params, z)
-
     def project(self, params: LayerNormParams, xs: Any, *, dropout: Masks = ()) -> Any:
         """Returns the inner cell's projection, in "paper" and "addons" its product normalized."""
-        check_own("LayerNormCell", params, LayerNormParams)
+        inner, cell = self.inner(params), self.cell
         self._check(params)
-        inner, cell = params.params, self.cell
         of_cell: Any = cell.project  # of the cells that take masks
         if params.input is None:
             return of_cell(inner, xs, dropout=dropout)
@@ -131,8 +129,11 @@ class LayerNormCell(Wrapper):
         return narrowed(tuple(jnp.split(z, 3, axis=-1)), dtype)
 
     def _check(self, params: LayerNormParams) -> None:
-        """Raises ``ValueError`` unless there is what the variant normalizes, of the right size."""
-        width, who = params.params.kernel.shape[-1], "LayerNormCell"
+        """Raises ``ValueError`` unless the cell's and what the variant normalizes are there."""
+        who = "LayerNormCell"
+        expected = next(_CELLS[kind] for kind in _CELLS if isinstance(self.cell, kind))
+        check_type(who, params.params, expected, "params.params")
+        width = params.params.kernel.shape[-1]
         offset = not self.rms
         needed = {"gates": (width, offset)}
         if self.variant != "contrib":

@@ -2,15 +2,15 @@
 
 import dataclasses
 import numbers
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jrnn.cells.base import State, check_floating, check_shape, is_narrow, to_rank
-from jrnn.cells.noise import drawn, float_type
-from jrnn.cells.wrapper import Wrapper, check_own, init_cell, output_features
+from jrnn.cells.base import State, check_floating, check_shape, check_type, is_narrow, to_rank
+from jrnn.cells.noise import float_type
+from jrnn.cells.wrapper import OwnParams, init_cell, output_features
 
 
 class Norm(NamedTuple):
@@ -42,6 +42,7 @@ def check_norm(who: str, name: str, norm: Norm | None, size: int, *, offset: boo
     """Raises ``ValueError`` unless the parameters are there, of the right size."""
     if norm is None:
         raise ValueError(f"{who}: params have no {name}, but this variant needs one")
+    check_type(who, norm, Norm, name)
     check_shape(who, f"{name}.gain", norm.gain, (size,))
     if offset:
         check_shape(who, f"{name}.offset", norm.offset, (size,))
@@ -74,7 +75,7 @@ def normalized(
 
 
 @dataclasses.dataclass(frozen=True)
-class NormCell(Wrapper):
+class NormCell(OwnParams):
     """A cell whose input or output is normalized, each step for itself.
 
     With ``LN(v) = (v - mean(v)) / sqrt(variance(v) + epsilon) * gain + offset`` over the features,
@@ -98,6 +99,8 @@ class NormCell(Wrapper):
     before the layer as Xiong et al., 2020 (arXiv:2002.04745).
     """
 
+    params_type: ClassVar[type] = NormParams
+
     where: Literal["input", "output"] = "input"
     epsilon: float = 1e-3
     rms: bool = False
@@ -118,20 +121,12 @@ class NormCell(Wrapper):
         size = features if self.where == "input" else output_features(self.cell, params, features)
         return NormParams(params, fresh_norm(size, float_type(params), offset=not self.rms))
 
-    def draw(self, key: jax.Array, params: NormParams, x: Any) -> NormParams:
-        """Returns the parameters with what the inner cell draws, for one step's input ``x``."""
-        return params._replace(params=drawn(self.cell, key, params.params, x))
-
-    def initial_state(self, params: NormParams, z: Any) -> State:
-        """Returns the inner cell's initial state."""
-        return self.cell.initial_state(params.params, z)
-
     def project(self, params: NormParams, xs: Any) -> Any:
         """Returns the inner cell's projection, of the normalized input if that is asked for."""
-        check_own("NormCell", params, NormParams)
+        inner = self.inner(params)
         if self.where == "input":
             xs = self._normalized(params, check_floating("NormCell", xs))
-        return self.cell.project(params.params, xs)
+        return self.cell.project(inner, xs)
 
     def step(self, params: NormParams, state: State, z: Any) -> tuple[State, jax.Array]:
         """Returns the inner cell's next state, and its output, normalized if that is asked for."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,14 @@ from jrnn.activations import Activation
 from jrnn.cells.base import (
     Params,
     State,
+    check_array,
     check_bias,
     check_sizes,
     project_input,
 )
 from jrnn.cells.meshes import split_as, whole
-from jrnn.cells.noise import drawn, float_type
-from jrnn.cells.wrapper import Wrapper, check_own, init_cell, output_features
+from jrnn.cells.noise import float_type
+from jrnn.cells.wrapper import OwnParams, Wrapper, init_cell, output_features
 from jrnn.initializers import Initializer
 
 
@@ -90,7 +91,7 @@ class ProjectionParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ProjectionCell(Wrapper):
+class ProjectionCell(OwnParams):
     """A cell whose output goes through a dense layer: ``activation(y @ kernel + bias)``.
 
     The state is the inner cell's, and is not projected (that is ``LSTMCell(projection=...)``). Of
@@ -106,6 +107,8 @@ class ProjectionCell(Wrapper):
 
     Source: ``tf.contrib.rnn.OutputProjectionWrapper``.
     """
+
+    params_type: ClassVar[type] = ProjectionParams
 
     features: int
     use_bias: bool = True
@@ -134,19 +137,13 @@ class ProjectionCell(Wrapper):
         bias = initializers.get(self.bias_initializer)(of_bias, (self.features,), own)
         return ProjectionParams(params, kernel, bias)
 
-    def draw(self, key: jax.Array, params: ProjectionParams, x: Any) -> ProjectionParams:
-        """Returns the parameters with what the inner cell draws, for one step's input ``x``."""
-        return params._replace(params=drawn(self.cell, key, params.params, x))
-
-    def initial_state(self, params: ProjectionParams, z: Any) -> State:
-        """Returns the inner cell's initial state."""
-        return self.cell.initial_state(params.params, z)
-
     def project(self, params: ProjectionParams, xs: Any) -> Any:
         """Returns the inner cell's projection."""
-        check_own("ProjectionCell", params, ProjectionParams)
+        inner = self.inner(params)
+        check_array("ProjectionCell", "kernel", params.kernel)
+        check_array("ProjectionCell", "bias", params.bias, optional=True)
         check_bias("ProjectionCell", params.bias, self.use_bias, params.kernel.shape[1:])
-        return self.cell.project(params.params, xs)
+        return self.cell.project(inner, xs)
 
     def step(self, params: ProjectionParams, state: State, z: Any) -> tuple[State, jax.Array]:
         """Returns the inner cell's next state and the projected output [..., P]."""

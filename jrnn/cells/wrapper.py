@@ -1,14 +1,14 @@
 """A cell that holds a cell: what the cells have in common that change one thing of another."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jrnn.cells.base import Cell, Params, State, check_cell
-from jrnn.cells.noise import draws
+from jrnn.cells.noise import drawn, draws
 
 _PIXELS = 1024  # more than any window is wide; nothing is computed with them
 
@@ -66,6 +66,31 @@ class Wrapper(Cell):
         return self.cell.step(params, state, z)
 
 
+@dataclasses.dataclass(frozen=True)
+class OwnParams(Wrapper):
+    """A wrapper with parameters of its own: a NamedTuple whose ``params`` are the inner cell's."""
+
+    params_type: ClassVar[type]
+
+    def inner(self, params: Any) -> Params:
+        """Returns the inner cell's parameters; raises ``ValueError`` unless the type is right."""
+        if not isinstance(params, self.params_type):
+            raise ValueError(
+                f"{type(self).__name__}: params is a {type(params).__name__}, but "
+                f"{self.params_type.__name__} is needed, with the inner cell's as its params"
+            )
+        return params.params
+
+    def draw(self, key: jax.Array, params: Any, x: Any) -> Any:
+        """Returns the parameters with what the inner cell draws, for one step's input ``x``."""
+        inner = drawn(self.cell, key, self.inner(params), x)
+        return params._replace(params=inner)
+
+    def initial_state(self, params: Any, z: Any) -> State:
+        """Returns the inner cell's initial state."""
+        return self.cell.initial_state(self.inner(params), z)
+
+
 def init_cell(
     cell: Any, key: jax.Array, features: Any, units: Any, dtype: DTypeLike | None
 ) -> Params:
@@ -84,12 +109,3 @@ def output_features(cell: Cell, params: Params, features: Any) -> int:
         return cell.step(params, cell.initial_state(params, z), z)[1]
 
     return jax.eval_shape(one_step, jax.ShapeDtypeStruct(shape, jnp.float32)).shape[axis]
-
-
-def check_own(who: str, params: Any, expected: Any) -> None:
-    """Raises ``ValueError`` unless ``params`` is the expected NamedTuple, which holds a cell's."""
-    if not isinstance(params, expected):
-        raise ValueError(
-            f"{who}: params is a {type(params).__name__}, but {expected.__name__} is needed, with "
-            "the inner cell's as its params"
-        )

@@ -174,3 +174,30 @@ def test_a_state_of_another_kind_is_named():
         cell(params, hidden, x)
     with pytest.raises(ValueError, match="state is a LSTMState with 2 arrays, but the cell needs"):
         cell(params, jrnn.LSTMState(hidden, hidden), x)
+
+
+WRAPPERS = [
+    jrnn.NormCell(GRUCell()),
+    jrnn.LayerNormCell(GRUCell()),
+    jrnn.ProjectionCell(GRUCell(), 3),
+    jrnn.ResidualCell(GRUCell()),
+    jrnn.DropConnectCell(GRUCell(), 0.5),
+    jrnn.NormCell(jrnn.DropoutCell(GRUCell(), 0.5)),
+    jrnn.ProjectionCell(jrnn.DropoutCell(GRUCell(), 0.5), 3),
+]
+
+
+@pytest.mark.parametrize("params", [{"a": 1}, None, SRUCell().init(KEY, 2, 4)], ids=type)
+@pytest.mark.parametrize("cell", WRAPPERS, ids=lambda cell: type(cell).__name__)
+def test_wrong_params_of_wrapped_cells(cell, params):
+    """Whichever method sees them first: the projection, or what draws from a key."""
+    with fails(type(params).__name__, "Params is needed"):
+        jrnn.rnn(cell, params, jnp.ones((3, 5, 2)))
+    if cell.is_random:
+        with pytest.raises(ValueError, match=r"Params is needed|have no recurrent_kernel"):
+            jrnn.rnn(cell, params, jnp.ones((3, 5, 2)), key=KEY)
+    if hasattr(cell, "params_type"):
+        with fails(type(cell).__name__, "inner cell's"):
+            jrnn.rnn(cell, params, jnp.ones((3, 5, 2)))
+        with fails("Params is needed"):
+            jrnn.rnn(cell, cell.init(KEY, 2, 4)._replace(params=params), jnp.ones((3, 5, 2)))

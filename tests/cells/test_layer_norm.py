@@ -183,6 +183,22 @@ XS = np.ones((B, T, F), np.float32)
         (lambda: LayerNormCell(GRUCell(), epsilon="a"), "epsilon is 'a'"),
         (lambda: NormCell(GRUCell(), "both"), "where is 'both'"),
         (lambda: rnn(LayerNormCell(LSTMCell()), PAPER.params, XS), "LayerNormParams is needed"),
+        (
+            lambda: rnn(LayerNormCell(LSTMCell()), PAPER._replace(params={"a": 1}), XS),
+            "params.params is a dict, but LSTMParams is needed",
+        ),
+        (
+            lambda: rnn(LayerNormCell(GRUCell()), PAPER, XS),
+            "params.params is a LSTMParams, but GRUParams is needed",
+        ),
+        (
+            lambda: rnn(LayerNormCell(LSTMCell()), PAPER._replace(cell={"gain": 1}), XS),
+            "cell is a dict, but Norm is needed",
+        ),
+        (
+            lambda: rnn(NormCell(LSTMCell()), NormParams(PAPER.params, Norm(None)), XS),
+            "gain is a NoneType, but an array is needed",
+        ),
         (lambda: rnn(LayerNormCell(LSTMCell(), "contrib"), PAPER, XS), "params have input"),
         (
             lambda: rnn(LayerNormCell(LSTMCell()), PAPER._replace(cell=None), XS),

@@ -99,6 +99,10 @@ XS = jnp.ones((B, T, F))
         (lambda: ProjectionCell(LSTMCell(), 3, activation="none of these"), "none of these"),
         (lambda: rnn(ProjectionCell(LSTMCell(), 3), LSTM, XS), "ProjectionParams is needed"),
         (
+            lambda: rnn(ProjectionCell(LSTMCell(), 3), ProjectionParams(LSTM, {"a": 1}), XS),
+            "kernel is a dict, but an array is needed",
+        ),
+        (
             lambda: rnn(
                 ProjectionCell(LSTMCell(), 3), ProjectionParams(LSTM, jnp.ones((3, 3))), XS
             ),
