@@ -6,12 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import (
-    Params,
-)
+from jrnn.cells.base import Params
 from jrnn.cells.meshes import split_as
-from jrnn.cells.noise import check_rate, drawn, draws
-from jrnn.cells.wrapper import Wrapper
+from jrnn.cells.noise import drawn, draws, make_rates
+from jrnn.cells.wrapper import Wrapper, array_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +35,7 @@ class DropConnectCell(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_rate("DropConnectCell", "rate", self.rate)
+        make_rates(self, "rate")
 
     @property
     def is_random(self) -> bool:
@@ -49,8 +47,8 @@ class DropConnectCell(Wrapper):
         if draws(self.cell):
             key, of_cell = jax.random.split(key)
             params = drawn(self.cell, of_cell, params, x)
-        arrays, structure = jax.tree_util.tree_flatten_with_path(params)
-        kernels = [path and _name(path[-1]) == "recurrent_kernel" for path, _ in arrays]
+        arrays, structure = jax.tree.flatten(params)
+        kernels = [name == "recurrent_kernel" for name in array_names(params)]
         if not any(kernels):
             raise ValueError(
                 f"DropConnectCell: the parameters of {type(self.cell).__name__} have no "
@@ -59,7 +57,7 @@ class DropConnectCell(Wrapper):
         keys = jax.random.split(key, len(arrays))
         kept = [
             self._kept(one, array) if is_kernel else array
-            for one, is_kernel, (_, array) in zip(keys, kernels, arrays, strict=True)
+            for one, is_kernel, array in zip(keys, kernels, arrays, strict=True)
         ]
         return jax.tree.unflatten(structure, kept)
 
@@ -68,7 +66,3 @@ class DropConnectCell(Wrapper):
             return kernel * (1 - self.rate)
         kept = jax.random.bernoulli(key, 1 - self.rate, kernel.shape)
         return jnp.where(split_as(kept, kernel), kernel / (1 - self.rate), jnp.zeros_like(kernel))
-
-
-def _name(entry: Any) -> Any:
-    return getattr(entry, "name", getattr(entry, "key", None))

@@ -7,25 +7,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import (
-    Masks,
-    Params,
-    State,
-    to_rank,
-)
+from jrnn.cells.base import Masks, Params, State, to_rank
 from jrnn.cells.meshes import split_as
 from jrnn.cells.noise import (
     Clock,
     ClockedState,
-    check_rate,
     drawn,
     draws,
     float_type,
     kept_now,
+    make_rates,
     row_keys,
     start,
     tick,
+    undrawn,
 )
+from jrnn.cells.sru import SRUCell
 from jrnn.cells.wrapper import Wrapper
 
 
@@ -84,8 +81,9 @@ class DropoutCell(Wrapper):
         per_step: Whether masks are drawn at each step in place of once.
 
     Raises:
-        ValueError: If a probability is out of range, the cell cannot take the masks, or the state
-            is to lose what each gate drops for itself.
+        ValueError: If a probability is out of range, the cell cannot take the masks, the state is
+            to lose what each gate drops for itself, or ``per_gate`` or ``drops_state`` is given
+            without what it is about.
 
     Source: Gal and Ghahramani, 2016 (arXiv:1512.05287); ``keras.layers.LSTMCell``, where
     ``per_gate`` is ``implementation=1`` and ``drops_state`` what ``GRUCell`` does with
@@ -102,10 +100,18 @@ class DropoutCell(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("dropout", "recurrent_dropout", "output_dropout"):
-            check_rate("DropoutCell", name, getattr(self, name))
+        make_rates(self, "dropout", "recurrent_dropout", "output_dropout")
         if self.drops_state and self.per_gate:
             raise ValueError("DropoutCell: drops_state needs one mask for all gates, not per_gate")
+        if self.drops_state and not self.recurrent_dropout:
+            raise ValueError("DropoutCell: drops_state needs recurrent_dropout above 0")
+        if self.per_gate and not (self.dropout or self.recurrent_dropout):
+            raise ValueError("DropoutCell: per_gate needs dropout or recurrent_dropout above 0")
+        if isinstance(self.cell, SRUCell) and self.recurrent_dropout and not self.drops_state:
+            raise ValueError(
+                "DropoutCell: recurrent_dropout masks products with the state, but SRUCell has "
+                "none; use dropout (of the input) alone, or drops_state=True"
+            )
         if not self._masks_itself:
             return
         inner = type(self.cell).__name__
@@ -173,7 +179,7 @@ class DropoutCell(Wrapper):
 
     def initial_state(self, params: Params | DropoutParams | DropoutKeys, z: Any) -> State:
         """Returns the inner cell's initial state, with ``per_step`` a ``ClockedState``."""
-        inner = _inner(params)
+        inner = undrawn(params, DropoutParams, DropoutKeys)
         if not self.per_step:
             return self.cell.initial_state(inner, z)
         z, clock = z
@@ -188,7 +194,8 @@ class DropoutCell(Wrapper):
         """Returns the inner cell's projection, of what is kept of the input."""
         if not self.per_step:
             return self._project(_as_masks(params), xs)
-        z = xs if self._projects_late(params) else self.cell.project(_inner(params), xs)
+        inner = undrawn(params, DropoutParams, DropoutKeys)
+        z = xs if self._projects_late(params) else self.cell.project(inner, xs)
         return z, start(xs, self.feature_ndim)
 
     def _project(self, masks: DropoutParams, xs: Any) -> Any:
@@ -266,10 +273,6 @@ def _one_array(operand: Any) -> Any:
             "needed to drop some of its features; drop them in the cell itself"
         )
     return operand
-
-
-def _inner(params: Any) -> Params:
-    return params.params if isinstance(params, DropoutParams | DropoutKeys) else params
 
 
 def _as_masks(params: Any) -> DropoutParams:

@@ -4,14 +4,13 @@ Noise of a step is a function of a row's key and of how many steps the row has d
 in the parameters, the number in the state, so that a sequence in pieces has the same noise.
 """
 
+import numbers
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import (
-    Params,
-)
+from jrnn.cells.base import Params
 from jrnn.cells.meshes import split_as
 
 
@@ -47,8 +46,21 @@ def drawn(cell: Any, key: jax.Array, params: Params, x: Any) -> Params:
 
 def check_rate(who: str, name: str, rate: Any) -> None:
     """Raises ``ValueError`` unless the rate is a number from 0 to 1."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-        raise ValueError(f"{who}: {name} is {rate!r}, but 0 to 1 is needed")
+    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
+        raise ValueError(f"{who}: {name} is {rate!r}, but a number from 0 to 1 is needed")
+
+
+def make_rates(cell: Any, *names: str) -> None:
+    """Makes a new cell's rates Python's floats; raises ``ValueError`` unless they are 0 to 1."""
+    for name in names:
+        check_rate(type(cell).__name__, name, getattr(cell, name))
+        # NumPy's would widen 16-bit arrays that they multiply.
+        object.__setattr__(cell, name, float(getattr(cell, name)))
+
+
+def undrawn(params: Any, *drawn_types: type) -> Params:
+    """Returns the inner cell's parameters: those inside if ``params`` hold what was drawn."""
+    return params.params if isinstance(params, drawn_types) else params
 
 
 def start(xs: Any, feature_ndim: int) -> Clock:

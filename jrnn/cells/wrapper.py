@@ -98,6 +98,13 @@ def init_cell(
     return cell.init(key, features, units, *([] if dtype is None else [dtype]))
 
 
+def array_names(tree: Any) -> list[str]:
+    """Returns for each of a tree's arrays the name of its field or key where it lies, or ``""``."""
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    ends = [path[-1] if path else None for path in paths]
+    return [str(getattr(end, "name", getattr(end, "key", ""))) for end in ends]
+
+
 def output_features(cell: Cell, params: Params, features: Any) -> int:
     """Returns the size of a cell's output, found by an abstract step."""
     axis = getattr(cell, "channel_axis", -1)

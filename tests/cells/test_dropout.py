@@ -268,12 +268,12 @@ class Doubled(jrnn.Cell):
             lambda: DropoutCell(StackedCell([LSTMCell()]), 0.5, 0.5, drops_state=True),
             "StackedCell has the states of several cells",
         ),
-        (
-            lambda: rnn(
-                wrapped(SRUCell()), SRUCell().init(KEY, 4, 2), jnp.ones((2, 3, 4)), key=KEY
-            ),
-            "SRUCell: recurrent dropout masks a product with the state",
-        ),
+        (lambda: wrapped(SRUCell()), "masks products with the state, but SRUCell has none"),
+        (lambda: wrapped(GRUCell(), recurrent_dropout=0, drops_state=True), "drops_state needs"),
+        (lambda: DropoutCell(GRUCell(), output_dropout=0.5, per_gate=True), "per_gate needs"),
+        (lambda: DropoutCell(GRUCell(), True), "dropout is True, but a number from 0 to 1"),
+        (lambda: DropoutCell(GRUCell(), np.float32(1.5)), "but a number from 0 to 1 is needed"),
+        (lambda: DropoutCell(GRUCell(), np.ones(1)), "but a number from 0 to 1 is needed"),
         (lambda: rnn(LSTMCell(), None, jnp.ones((2, 3, 4)), key=KEY), "LSTMCell draws nothing"),
         (
             lambda: bidirectional(GRUCell(), (None, None), jnp.ones((2, 3, 4)), key=KEY),

@@ -176,6 +176,11 @@ def test_a_state_of_another_kind_is_named():
         cell(params, jrnn.LSTMState(hidden, hidden), x)
 
 
+def test_masks_of_no_product():
+    with fails("SRUCell", "recurrent dropout masks a product", "drops_state=True"):
+        SRUCell().step(None, None, None, dropout=(jnp.ones(4),))
+
+
 WRAPPERS = [
     jrnn.NormCell(GRUCell()),
     jrnn.LayerNormCell(GRUCell()),
