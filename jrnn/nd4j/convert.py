@@ -5,9 +5,7 @@ import jax.core
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import (
-    check_type,
-)
+from jrnn.cells.base import check_type
 from jrnn.cells.gru import GRUParams
 from jrnn.cells.meshes import whole
 from jrnn.cells.simple_rnn import SimpleRNNParams

@@ -8,9 +8,7 @@ back gives the same arrays, to rounding where a forget bias is added.
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.base import (
-    check_type,
-)
+from jrnn.cells.base import check_type
 from jrnn.cells.lstm import LSTMParams
 from jrnn.cells.meshes import whole
 from jrnn.layers.bidirectional import BidirectionalParams

@@ -7,9 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jrnn.cells.base import (
-    Masks,
-)
+from jrnn.cells.base import Masks
 from jrnn.cells.meshes import whole
 from jrnn.cells.sru import SRUCell, SRUState
 from jrnn.layers.recurrent import rnn
