@@ -125,7 +125,8 @@ class GRUCell(Cell):
         kernels = jnp.split(params.kernel, 3, axis=-1)
         biases = None if bias is None else jnp.split(bias, 3)
         products = gate_products(xs, kernels, biases, dropout)
-        return tuple(one.astype(jnp.result_type(xs, params.kernel)) for one in products)
+        dtype = jnp.result_type(xs, *jax.tree.leaves((params.kernel, bias)))
+        return tuple(one.astype(dtype) for one in products)
 
     def step(
         self,

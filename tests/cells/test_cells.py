@@ -144,6 +144,23 @@ def test_dtypes_promote(name, of_params, of_x, of_y):
         assert leaf.dtype == of_y
 
 
+@pytest.mark.parametrize("name", ["simple_rnn", "gru", "gru-reset_before", "lstm"])
+def test_a_wide_bias_is_not_rounded(name):
+    """float32 beside 16-bit kernels: so is the projection, and with it the state."""
+    cell = CELLS[name]
+    params, xs, _ = random_problem(7, cell)
+    bias = jnp.asarray(params.bias, jnp.float32)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), params)
+    params, x = params._replace(bias=bias), jnp.asarray(xs[:, 0], jnp.bfloat16)
+    z = cell.project(params, x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(z)} == {jnp.dtype("float32")}
+    exact = np.asarray(x, float) @ np.asarray(params.kernel, float)
+    exact = exact + np.asarray(bias[0] if bias.ndim == 2 else bias, float)
+    z = jnp.concatenate(z, -1) if isinstance(z, tuple) else z
+    assert_close(z, exact, 1e-5)
+    assert cell(params, None, x)[1].dtype == jnp.float32
+
+
 @every_cell
 def test_cell_is_a_value(cell):
     again = (
