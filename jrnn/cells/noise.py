@@ -46,7 +46,8 @@ def drawn(cell: Any, key: jax.Array, params: Params, x: Any) -> Params:
 
 def check_rate(who: str, name: str, rate: Any) -> None:
     """Raises ``ValueError`` unless the rate is a number from 0 to 1."""
-    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
+    number = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
+    if not (number and 0 <= float(rate) <= 1):
         raise ValueError(f"{who}: {name} is {rate!r}, but a number from 0 to 1 is needed")
 
 
