@@ -81,9 +81,8 @@ class DropoutCell(Wrapper):
         per_step: Whether masks are drawn at each step in place of once.
 
     Raises:
-        ValueError: If a probability is out of range, the cell cannot take the masks, the state is
-            to lose what each gate drops for itself, or ``per_gate`` or ``drops_state`` is given
-            without what it is about.
+        ValueError: If a probability is out of range, the cell cannot take the masks, or the state
+            is to lose what each gate drops for itself.
 
     Source: Gal and Ghahramani, 2016 (arXiv:1512.05287); ``keras.layers.LSTMCell``, where
     ``per_gate`` is ``implementation=1`` and ``drops_state`` what ``GRUCell`` does with
@@ -103,10 +102,6 @@ class DropoutCell(Wrapper):
         make_rates(self, "dropout", "recurrent_dropout", "output_dropout")
         if self.drops_state and self.per_gate:
             raise ValueError("DropoutCell: drops_state needs one mask for all gates, not per_gate")
-        if self.drops_state and not self.recurrent_dropout:
-            raise ValueError("DropoutCell: drops_state needs recurrent_dropout above 0")
-        if self.per_gate and not (self.dropout or self.recurrent_dropout):
-            raise ValueError("DropoutCell: per_gate needs dropout or recurrent_dropout above 0")
         if isinstance(self.cell, SRUCell) and self.recurrent_dropout and not self.drops_state:
             raise ValueError(
                 "DropoutCell: recurrent_dropout masks products with the state, but SRUCell has "

@@ -44,19 +44,20 @@ def drawn(cell: Any, key: jax.Array, params: Params, x: Any) -> Params:
     return cell.draw(key, params, x) if draws(cell) else params
 
 
-def check_rate(who: str, name: str, rate: Any) -> None:
-    """Raises ``ValueError`` unless the rate is a number from 0 to 1."""
-    number = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
-    if not (number and 0 <= float(rate) <= 1):
-        raise ValueError(f"{who}: {name} is {rate!r}, but a number from 0 to 1 is needed")
-
-
 def make_rates(cell: Any, *names: str) -> None:
     """Makes a new cell's rates Python's floats; raises ``ValueError`` unless they are 0 to 1."""
     for name in names:
-        check_rate(type(cell).__name__, name, getattr(cell, name))
+        rate = getattr(cell, name)
+        if (
+            not isinstance(rate, numbers.Real)
+            or isinstance(rate, bool)
+            or not 0 <= float(rate) <= 1
+        ):
+            raise ValueError(
+                f"{type(cell).__name__}: {name} is {rate!r}, but a number from 0 to 1 is needed"
+            )
         # NumPy's would widen 16-bit arrays that they multiply.
-        object.__setattr__(cell, name, float(getattr(cell, name)))
+        object.__setattr__(cell, name, float(rate))
 
 
 def undrawn(params: Any, *drawn_types: type) -> Params:

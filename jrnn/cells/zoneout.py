@@ -12,16 +12,17 @@ from jrnn.cells.meshes import split_as
 from jrnn.cells.noise import (
     Clock,
     ClockedState,
-    check_rate,
     drawn,
     draws,
     kept_now,
+    make_rates,
     row_keys,
     start,
     tick,
+    undrawn,
 )
 from jrnn.cells.stacked import StackedCell
-from jrnn.cells.wrapper import Wrapper
+from jrnn.cells.wrapper import Wrapper, array_names
 
 
 class ZoneoutParams(NamedTuple):
@@ -65,8 +66,7 @@ class ZoneoutCell(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_rate("ZoneoutCell", "hidden", self.hidden)
-        check_rate("ZoneoutCell", "cell_state", self.cell_state)
+        make_rates(self, "hidden", "cell_state")
         if _drops_outputs(self.cell):
             raise ValueError(
                 "ZoneoutCell: cell drops its outputs, which then are no longer its state; put "
@@ -89,19 +89,19 @@ class ZoneoutCell(Wrapper):
 
     def initial_state(self, params: Params | ZoneoutParams, z: tuple[Any, Clock]) -> ClockedState:
         """Returns the inner cell's initial state, and a clock at 0."""
-        state = self.cell.initial_state(_inner(params), z[0])
+        state = self.cell.initial_state(undrawn(params, ZoneoutParams), z[0])
         self._rates(state)
         return ClockedState(state, z[1])
 
     def project(self, params: Params | ZoneoutParams, xs: Any) -> tuple[Any, Clock]:
         """Returns the inner cell's projection, and for each row a clock at 0."""
-        return self.cell.project(_inner(params), xs), start(xs, self.feature_ndim)
+        return self.cell.project(undrawn(params, ZoneoutParams), xs), start(xs, self.feature_ndim)
 
     def step(
         self, params: Params | ZoneoutParams, state: ClockedState, z: tuple[Any, Clock]
     ) -> tuple[ClockedState, Any]:
         """Returns the next state and the output."""
-        stepped, y = self.cell.step(_inner(params), state.state, z[0])
+        stepped, y = self.cell.step(undrawn(params, ZoneoutParams), state.state, z[0])
         rates = self._rates(state.state)
         new, structure = jax.tree.flatten(stepped)
         mixed = []
@@ -120,12 +120,12 @@ class ZoneoutCell(Wrapper):
 
     def _rates(self, state: State) -> list[float]:
         """Returns the probability for each array of a state, by its name there."""
-        arrays, _ = jax.tree_util.tree_flatten_with_path(state)
+        named = zip(array_names(state), jax.tree.leaves(state), strict=True)
         options = [
-            ("cell_state" if path and getattr(path[-1], "name", "") == "cell" else "hidden")
+            ("cell_state" if name == "cell" else "hidden")
             if jnp.issubdtype(array.dtype, jnp.floating)
             else ""  # a clock's steps
-            for path, array in arrays
+            for name, array in named
         ]
         for option in ("hidden", "cell_state"):
             if getattr(self, option) and option not in options:
@@ -134,10 +134,6 @@ class ZoneoutCell(Wrapper):
                     f"{type(self.cell).__name__} has none; give the rate of what it has"
                 )
         return [getattr(self, option) if option else 0.0 for option in options]
-
-
-def _inner(params: Any) -> Params:
-    return params.params if isinstance(params, ZoneoutParams) else params
 
 
 def _drops_outputs(cell: Cell) -> bool:

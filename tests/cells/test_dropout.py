@@ -269,8 +269,6 @@ class Doubled(jrnn.Cell):
             "StackedCell has the states of several cells",
         ),
         (lambda: wrapped(SRUCell()), "masks products with the state, but SRUCell has none"),
-        (lambda: wrapped(GRUCell(), recurrent_dropout=0, drops_state=True), "drops_state needs"),
-        (lambda: DropoutCell(GRUCell(), output_dropout=0.5, per_gate=True), "per_gate needs"),
         (lambda: DropoutCell(GRUCell(), True), "dropout is True, but a number from 0 to 1"),
         (lambda: DropoutCell(GRUCell(), np.float32(1.5)), "but a number from 0 to 1 is needed"),
         (lambda: DropoutCell(GRUCell(), np.ones(1)), "but a number from 0 to 1 is needed"),
