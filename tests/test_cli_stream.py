@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
 import jax
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import jrnn
 from jrnn.cli import main
@@ -106,6 +109,23 @@ def test_goes_on_from_a_state(type_in, capsys, tmp_path):
     assert "expected this model's state, arrays lstm" in fails(
         capsys, "stream", LSTM, "--state", state
     )
+
+
+def test_a_state_of_16_bits_goes_on_as_it_was(type_in, capsys, tmp_path):
+    path, state = tmp_path / "model.keras", tmp_path / "state.npz"
+    keras.Sequential([keras.Input((None, 3)), layers.GRU(4, dtype="mixed_bfloat16")]).save(path)
+    argv = ["stream", str(path), "--no-isolation", "--state", str(state)]
+    xs = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
+    type_in(lines(xs))
+    assert main(argv[:-2]) == 0
+    whole, answers = said(capsys), ""
+    for part in (xs[:2], xs[2:]):
+        type_in(lines(part))
+        assert main(argv) == 0
+        out, err = capsys.readouterr()
+        answers += out
+        assert err == ""  # as float32 the numbers are the same
+    assert answers == whole
 
 
 def test_a_state_of_another_byte_order_and_a_bomb(type_in, capsys, tmp_path):
@@ -207,6 +227,46 @@ def test_a_request_to_end_waits_for_the_answer(type_in, capsys, tmp_path, monkey
         assert {name: one[name].tolist() for name in one.files} == {
             name: other[name].tolist() for name in other.files
         }
+
+
+@pytest.mark.parametrize("place", ["jrnn.cli.stream.save_npz", "os.replace"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_request_to_end_waits_for_the_state(type_in, capsys, tmp_path, monkeypatch, place, times):
+    """A second one does not."""
+    type_in("1,2,3\n")
+    streamed(capsys, LSTM, "--state", tmp_path / "wanted.npz")
+    module, name = place.rsplit(".", 1)
+    function = getattr(sys.modules[module], name)
+
+    def interrupted(*args):
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+        function(*args)
+
+    type_in("1,2,3\n")
+    monkeypatch.setattr(sys.modules[module], name, interrupted)
+    found = tmp_path / "found.npz"
+    assert main(["stream", str(LSTM), "--no-isolation", "--state", str(found)]) == 2
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert "interrupted" in err
+    assert found.exists() == (times == 1)
+    assert len(list(tmp_path.iterdir())) == (2 if times == 1 else 1)
+    if times == 1:
+        with np.load(tmp_path / "wanted.npz") as one, np.load(found) as other:
+            for array in one.files:
+                np.testing.assert_array_equal(one[array], other[array])
+
+
+def test_in_another_thread(type_in, capsys):
+    """Where no handler of a signal can be set."""
+    type_in("1,2,3\n")
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(streamed(capsys, LSTM)))
+    thread.start()
+    thread.join()
+    wanted = beginnings(LSTM, np.array([[1, 2, 3]], np.float32))
+    np.testing.assert_allclose(answers[0], wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_request_to_end_keeps_the_state(tmp_path):

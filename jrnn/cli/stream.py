@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
@@ -63,29 +64,32 @@ def run(args: argparse.Namespace) -> int:
 
     # Opened now: a place that cannot be written is told soon.
     keeping = contextlib.nullcontext() if args.state is None else written_whole(args.state)
-    with keeping as file, _Stop() as stop:
+    with _Stop() as stop, keeping as file:
         samples = read_samples(sys.stdin.buffer, inputs)
         state, failure = _answer_all(samples, answer, state, stop)
         if file is not None:
-            save_npz(file, {name: np.asarray(leaf) for name, leaf in _named(state)})
-    if failure is not None:
-        raise failure
+            save_npz(file, {name: np.asarray(leaf, _stored(leaf)) for name, leaf in _named(state)})
+    if failure is not None or stop.asked:
+        raise failure or KeyboardInterrupt
     return 0
 
 
 class _Stop:
     """Makes a request to end, such as a service manager's, an interrupt between two answers.
 
-    One that comes while an answer is made waits for its end, so that the state kept is that after
-    the last answer given; a second one does not wait, as nobody may be reading.
+    One that comes while an answer is made, or the state is saved, waits for the end of that, so
+    that the state kept is that after the last answer given; a second one does not wait, as nobody
+    may be reading.
     """
 
     def __enter__(self) -> "_Stop":
-        self.answering = self.asked = False
+        self.asked = self._reading = False
+        main = threading.current_thread() is threading.main_thread()  # elsewhere no signal comes
         self._before = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGINT, signal.SIGTERM)
-            if signal.getsignal(number) not in (signal.SIG_IGN, None)  # as nohup and shells set
+            # Ignored as nohup and shells set it.
+            if main and signal.getsignal(number) not in (signal.SIG_IGN, None)
         }
         return self
 
@@ -93,8 +97,19 @@ class _Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def next(self, samples: Iterator[list[np.ndarray]]) -> list[np.ndarray] | None:
+        """Returns the next sample, None after the last; a request to end interrupts it."""
+        self._reading = True
+        try:
+            if self.asked:
+                raise KeyboardInterrupt
+            return next(samples, None)
+        finally:
+            self._reading = False
+
     def _on_signal(self, *_: Any) -> None:
-        if self.asked or not self.answering:
+        if self.asked or self._reading:
+            self._reading = False
             raise KeyboardInterrupt
         self.asked = True
 
@@ -107,12 +122,8 @@ def _answer_all(
 ) -> tuple[Any, BaseException | None]:
     """Returns the state after the last answer given, and what was in the way of the next."""
     try:
-        for values in samples:
-            stop.answering = True
+        while (values := stop.next(samples)) is not None:
             state = answer(state, values)
-            stop.answering = False
-            if stop.asked:
-                raise KeyboardInterrupt
     except (ValueError, OSError, KeyboardInterrupt) as failure:
         return state, failure
     return state, None
@@ -227,6 +238,11 @@ def _named(state: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in paths]
 
 
+def _stored(leaf: Any) -> np.dtype:
+    """Returns the dtype that a file has an array of the state in."""
+    return np.dtype(np.float32) if leaf.dtype == jax.numpy.bfloat16 else leaf.dtype
+
+
 def _read_state(path: str, fresh: Any) -> Any:
     """Returns a state that an earlier run left, checked to be one of this model's."""
     leaves = []
@@ -239,7 +255,7 @@ def _read_state(path: str, fresh: Any) -> Any:
             )
         for name, leaf in _named(fresh):
             shape, dtype = archive.declared(name)
-            stored = np.dtype(np.float32) if leaf.dtype == jax.numpy.bfloat16 else leaf.dtype
+            stored = _stored(leaf)
             if shape != leaf.shape or dtype.newbyteorder("=") != stored:
                 raise ValueError(
                     f"{path!r}: expected {leaf.shape} {stored} for {name!r}, found {shape} {dtype}"
