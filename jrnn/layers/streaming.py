@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jrnn.cells.base import Cell, check_cell
 from jrnn.cells.noise import draws
-from jrnn.layers.arguments import check_key, check_lengths
+from jrnn.layers.arguments import check_key, check_lengths, flags
 from jrnn.layers.bidirectional import BidirectionalParams, BidirectionalState, bidirectional
 from jrnn.layers.recurrent import rnn
 
@@ -46,6 +46,9 @@ class Stream(abc.ABC):
     @functools.cached_property
     def _hash(self) -> int:
         return hash((type(self), self.causal))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # without the hash, another one in each process
+        return type(self), (self.causal,)
 
     def draw(self, key: jax.Array, params: Any, x: Any) -> Any:
         """Returns the parameters with what training draws once for a sequence.
@@ -87,7 +90,10 @@ class Stream(abc.ABC):
             x: The sample [B, F]; any number of batch axes, none too.
             mask: [B], True where the sample counts, as for ``chunk``.
         """
-        return _step(self, params, state, jax.tree.map(_array, x), _flags(mask))
+        x = jax.tree.map(_array, x)
+        if mask is not None:
+            mask = _flags(mask, _shape(x)[: self._batch_ndim(x, 0)])
+        return _step(self, params, state, x, mask)
 
     def chunk(
         self,
@@ -102,7 +108,8 @@ class Stream(abc.ABC):
 
         Args:
             params: The parameters.
-            state: The state before the first of them; None for the initial one.
+            state: The state before the first of them; None for the initial one. A cell's is what
+                ``rnn`` takes as such, a model's what a call returned.
             xs: The samples [B, T, F], also T = 0; any number of batch axes, none too.
             mask: [B, T], True where a step counts. Elsewhere a cell leaves its state as it was
                 and answers zeros; a model does what Keras does with a mask of its inputs.
@@ -117,7 +124,7 @@ class Stream(abc.ABC):
         xs = jax.tree.map(_array, xs)
         axes = self._batch_ndim(xs, 1)
         batch, steps = _shape(xs)[:axes], _shape(xs)[axes]
-        mask = _flags(mask)
+        mask = _flags(mask, (*batch, steps))
         if lengths is not None:
             check_lengths(lengths, batch, steps, "jrnn.stream: lengths")
             within = jnp.arange(steps) < jnp.asarray(lengths)[..., None]
@@ -216,8 +223,9 @@ def _array(x: Any) -> jax.Array | np.ndarray:
     return jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else jnp.asarray(x)
 
 
-def _flags(mask: ArrayLike | None) -> jax.Array | None:
-    return None if mask is None else jnp.asarray(mask).astype(bool)
+def _flags(mask: ArrayLike | None, expected: tuple[int, ...]) -> jax.Array | None:
+    mask = flags("mask", mask, expected)
+    return None if mask is None else mask.astype(bool)
 
 
 def _shape(xs: Any) -> tuple[int, ...]:
@@ -228,10 +236,20 @@ def _shape(xs: Any) -> tuple[int, ...]:
     return max(leaves, key=lambda leaf: leaf.ndim).shape
 
 
+def check_one_array(x: Any) -> None:
+    """Raises ``ValueError`` for a list or a tuple, of which JAX makes many arrays."""
+    if isinstance(x, list | tuple):
+        raise ValueError(
+            f"jrnn.stream: x is a {type(x).__name__}, but one array is needed; make it one "
+            "(jnp.asarray)"
+        )
+
+
 def _batch_ndim(xs: Any, steps: int, feature_ndim: int) -> int:
     shape = _shape(xs)
     axes = len(shape) - feature_ndim - steps
     if axes < 0:
+        check_one_array(xs)
         time = "T, " if steps else ""
         raise ValueError(
             f"jrnn.stream: x has shape {shape}, but [..., {time}F] with {feature_ndim} feature "

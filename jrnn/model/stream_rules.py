@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from jrnn import activations
 from jrnn.model import basic, merging, noise, normalization
 from jrnn.model.activation import PReLU, Softmax
 from jrnn.model.batch_normalization import BatchNormalization
@@ -65,6 +66,20 @@ def _per_step(layer: Layer, given: Sequence[Steps]) -> Found:
     return layer, (given[0],)
 
 
+_ALONG_LAST_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
+_ELEMENTWISE = {f for name, f in activations.ACTIVATIONS.items() if name not in _ALONG_LAST_AXIS}
+
+
+def _is_elementwise(activation: Any) -> bool:
+    """Returns whether an activation is known to look at each number alone."""
+    function = activations.get(activation)
+    return getattr(function, "func", function) in _ELEMENTWISE
+
+
+def _activation(layer: Any, given: Sequence[Steps]) -> Found:
+    return (_as_it_is if _is_elementwise(layer.activation) else _per_step)(layer, given)
+
+
 def _embedding(layer: Layer, given: Sequence[Steps]) -> Found:
     ndim = given[0].ndim
     return layer, (given[0].of(None if ndim is None else ndim + 1),)
@@ -80,7 +95,7 @@ def _along_axes(layer: Any, given: Sequence[Steps]) -> Found:
 
 def _beyond(axis: int, ndim: int | None) -> bool:
     """Returns whether an axis lies after that of the steps, as far as is known."""
-    if ndim is None:  # [B, T, F] at least
+    if ndim is None:  # taken for [B, T, F] or more, until RuledWhenRun asks again
         return axis >= 2 or axis == -1
     return axis % ndim >= 2
 
@@ -104,7 +119,7 @@ def _depth(numbers: Any) -> int:
 
 
 def _same_axes(layer: Layer, given: Sequence[Steps]) -> Found:
-    if any(one.ndim != given[0].ndim for one in given):
+    if len({one.ndim for one in given} - {None}) > 1:
         raise RefusedError("joins tensors of which not all have the same axes")
     return layer, (given[0],)
 
@@ -147,7 +162,12 @@ def _einsum(layer: Any, given: Sequence[Steps]) -> Found:
     letters = x[:2] == out[:2] and x.count(x[1]) == 1 and x[1] not in kernel and "." not in x[:2]
     if not (ellipsis or letters) or x[1] in (layer.bias_axes or "").replace(".", ""):
         raise RefusedError(f"may mix steps by {layer.equation!r}")
-    return layer, (given[0].of(len(out) if letters and "." not in out else None),)
+    ndim = given[0].ndim if "." in out else len(x)
+    if ndim is not None:
+        ndim += len(out) - len(x)
+    if ndim == 2 and not _is_elementwise(layer.activation):
+        raise RefusedError("works on the last axis, which is that of the steps")
+    return layer, (given[0].of(ndim),)
 
 
 def _recurrent(layer: Any, given: Sequence[Steps]) -> Found:
@@ -226,8 +246,7 @@ def _beyond_new(axis: Any, ndim: int | None) -> bool:
 
 
 def _with_fewer(x: Steps, axes: int) -> Steps:
-    """Returns one with fewer axes; of an unknown number, maybe none but the steps' are left."""
-    return x if axes == 0 else x.of(2 if x.ndim is None else x.ndim - axes)
+    return x.of(None if x.ndim is None else x.ndim - axes)
 
 
 def _get_item(layer: Any, x: Steps) -> Found:
@@ -247,7 +266,8 @@ def _get_item(layer: Any, x: Steps) -> Found:
 _RULES: tuple[tuple[Any, Callable[[Any, Sequence[Steps]], Found]], ...] = (
     (basic.Embedding, _embedding),
     ((basic.Identity, noise._Noise), _as_it_is),
-    ((basic.Dense, basic.Masking, basic.ActivationLayer, Highway), _per_step),
+    ((basic.Dense, basic.Masking, Highway), _per_step),
+    (basic.ActivationLayer, _activation),
     ((BatchNormalization, normalization.LayerNormalization, Softmax), _along_axes),
     (
         (

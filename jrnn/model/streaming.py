@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.layers.streaming import Stream
+from jrnn.layers.streaming import Stream, check_one_array
 from jrnn.model.graph import Input, Model, Ref
-from jrnn.model.layer import Layer
-from jrnn.model.stream_layers import AfterEachStep, OneOfSeveralCalls
+from jrnn.model.layer import Layer, Result
+from jrnn.model.stream_layers import AfterEachStep, OneOfSeveralCalls, Streamed
 from jrnn.model.stream_rules import Found, Kind, RefusedError, Steps, streamed_layer
 from jrnn.model.walk import walk
 
@@ -30,6 +30,8 @@ class ModelStream(Stream):
 
     def _batch_ndim(self, xs: Any, steps: int) -> int:
         model: Model = self.causal
+        if len(model.inputs) == 1:
+            check_one_array(xs)
         x, spec = model.ordered((xs,))[0], model.inputs[0]
         features = 1 if spec.shape is None else len(spec.shape) - 2
         axes = x.ndim - features - steps
@@ -43,14 +45,31 @@ class ModelStream(Stream):
     def _fresh(self, params: Any, x: Any) -> Any:
         axis = self._batch_ndim(x, 0)
         steps = jax.tree.map(lambda a: jnp.expand_dims(a, axis), x)
-        none = jax.tree.map(lambda a: jax.lax.slice_in_dim(a, 0, 0, axis=axis), steps)
+        return self._fresh_before(params, steps, axis)
+
+    def _fresh_before(self, params: Any, xs: Any, axis: int) -> Any:
+        """Returns the state before the first of some steps."""
+        none = jax.tree.map(lambda a: jax.lax.slice_in_dim(a, 0, 0, axis=axis), xs)
         return self._run(params, None, none, None)[0]
+
+    def _checked(self, state: Any, params: Any, xs: Any, axis: int) -> Any:
+        """Returns a state in the dtypes of the model's own, if it is made of the same arrays."""
+        fresh = jax.eval_shape(functools.partial(self._fresh_before, axis=axis), params, xs)
+        got, needed = (jax.tree.map(jnp.shape, tree) for tree in (state, fresh))
+        if jax.tree.structure(state) != jax.tree.structure(fresh) or got != needed:
+            raise ValueError(
+                f"jrnn.stream: state of model {self.causal.name!r} has arrays of shapes {got}, but "
+                f"{needed} is needed; hand over what initial_state or the last call returned"
+            )
+        return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), state, fresh)
 
     def _run(self, params: Any, state: Any, xs: Any, mask: jax.Array | None) -> tuple[Any, Any]:
         model = self._model
         axes = self._batch_ndim(xs, 1)
         arrays = model.ordered((xs,))
         batch = arrays[0].shape[:axes]
+        if state is not None:
+            state = self._checked(state, params, xs, axes)
         if axes != 1:  # Keras has one
             arrays = [x.reshape(math.prod(batch), *x.shape[axes:]) for x in arrays]
             mask = None if mask is None else mask.reshape(math.prod(batch), *mask.shape[axes:])
@@ -119,4 +138,29 @@ def _streamed_layer(layer: Layer, given: Sequence[Kind], inputs: int, where: str
     if isinstance(layer, Model):
         model, kinds = streamed(layer, steps[:inputs], where)
         return model, tuple(kinds)
-    return streamed_layer(layer, steps[:inputs])
+    running, found = streamed_layer(layer, steps[:inputs])
+    if all(kind.ndim is not None for kind in steps[:inputs]):
+        return running, found
+    return RuledWhenRun.of(layer, given=tuple(steps[:inputs])), found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuledWhenRun(Streamed):
+    """A layer whose inputs tell how many axes they have, and so how it streams, when they come.
+
+    Attributes:
+        given: What is known of the inputs before.
+    """
+
+    given: tuple[Steps, ...]
+
+    def run(self, params, inputs, masks, state=None, training=None) -> Result:
+        """Returns what the layer's own stream does; raises ``ValueError`` if it has none."""
+        known = [kind.of(x.ndim) for kind, x in zip(self.given, inputs, strict=True)]
+        try:
+            running = streamed_layer(self.layer, known)[0]
+        except RefusedError as error:
+            raise ValueError(
+                f"jrnn.stream: it {error}; run model.apply on whole sequences"
+            ) from None
+        return running.run(params, inputs, masks, state, training)

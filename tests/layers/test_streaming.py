@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +142,8 @@ def test_lengths_of_a_chunk_are_a_mask():
         one.chunk(params, None, xs, mask=mask, lengths=lengths),
         jrnn.rnn(CELLS["lstm"], params, xs, mask=both),
     )
+    with pytest.raises(ValueError, match=r"mask has shape \(3,\), but xs needs \(2, 3\)"):
+        one.chunk(params, None, xs, mask=mask[0], lengths=lengths)
     with pytest.raises(ValueError, match="lengths range from 2 to 4"):
         one.chunk(params, None, xs, lengths=np.array([2, 4]))
 
@@ -192,6 +195,14 @@ def test_compiles_once_for_a_shape():
     assert isinstance(stream(LSTM), Stream)
 
 
+def test_a_pickle_has_no_hash_of_another_process():
+    one = stream(LSTM)
+    vars(one)["_hash"] = hash(one) + 1
+    read = pickle.loads(pickle.dumps(one))
+    assert read == stream(LSTM)
+    assert hash(read) == hash(stream(LSTM))
+
+
 SHARDED = """
 import jax, jax.numpy as jnp, numpy as np, jrnn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
@@ -240,6 +251,10 @@ def test_says_what_does_not_fit():
     one = stream(CELLS["lstm"])
     with pytest.raises(ValueError, match="step takes one sample, chunk several"):
         one.chunk(params, None, xs[0, 0])
+    with pytest.raises(ValueError, match="x is a list, but one array is needed"):
+        one.step(params, None, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"mask has shape \(3,\), but xs needs \(2,\)"):
+        one.step(params, None, xs[:, 0], mask=np.ones(3, bool))
     with pytest.raises(ValueError, match="draws nothing"):
         one.draw(jax.random.key(0), params, xs[:, 0])
     with pytest.raises(ValueError, match="mask has shape"):

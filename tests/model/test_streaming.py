@@ -96,6 +96,33 @@ def test_files_of_keras_stream_or_are_refused(name):
     check_law(model, params, xs)
 
 
+def test_refuses_a_state_that_is_not_its_own():
+    """Or it would start again, or one row would go on in all."""
+    model, params, xs = opened("keras-2.2.4/lstm_last")
+    one, x = jrnn.stream(model), taken(xs, 0)
+    state, _ = one.step(params, None, x)
+    [(name, held)] = state.items()
+    rows = [jax.tree.map(lambda leaf, row=row: leaf[row], state) for row in (slice(1), 0)]
+    others = [{"typo": held}, {}, {**state, "typo": held}, held, {name: tuple(held)}, *rows]
+    for other in others:
+        with pytest.raises(ValueError, match=r"^jrnn\.stream: state of model .* is needed"):
+            one.step(params, other, x)
+        with pytest.raises(ValueError, match=r"^jrnn\.stream: state of model .* is needed"):
+            one.chunk(params, other, taken(xs, 0, 2))
+
+
+def test_refuses_a_mask_of_another_shape_and_a_list():
+    model, params, xs = opened("keras-2.2.4/lstm_last")
+    one, [x] = jrnn.stream(model), xs
+    rows, steps = x.shape[:2]
+    with pytest.raises(ValueError, match=rf"mask has shape \({steps},\).* \({rows}, {steps}\)"):
+        one.chunk(params, None, x, mask=np.ones(steps, bool))
+    with pytest.raises(ValueError, match=rf"mask has shape \(1,\).* needs \({rows},\)"):
+        one.step(params, None, x[:, 0], mask=np.ones(1, bool))
+    with pytest.raises(ValueError, match="x is a list, but one array is needed"):
+        one.step(params, None, x[0, 0].tolist())
+
+
 def test_refuses_what_sees_later_steps():
     told = {
         "keras-2.3.1/bidir_state": "is bidirectional",

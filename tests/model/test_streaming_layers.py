@@ -235,6 +235,52 @@ def test_refuses_features_without_steps_and_other_reshapes(loaded):
         jrnn.stream(model).draw(jax.random.key(0), params, sequences()[:, 0])
 
 
+def one_number():
+    x = keras.Input((FEATURES,))
+    return layers.TimeDistributed(keras.Model(x, x[:, 0]))
+
+
+def some_numbers():
+    return layers.TimeDistributed(keras.Sequential([keras.Input((3,)), layers.Dense(STEPS)]))
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        lambda: [one_number(), layers.Softmax()],
+        lambda: [one_number(), layers.Activation("softmax")],
+        lambda: [one_number(), layers.Dense(2)],
+        lambda: [one_number(), layers.LayerNormalization()],
+        lambda: [layers.EinsumDense("abc,c->ab", STEPS, activation="softmax")],
+        lambda: [functional(lambda x: layers.Add()([one_number()(x), some_numbers()(x)]))],
+    ],
+)
+def test_refuses_one_number_at_every_step_once_it_is_known(stack, loaded):
+    """Its axis of steps is then the last one, or that of another tensor's features."""
+    with pytest.raises(ValueError, match=r"jrnn\.stream: .*(axis of|that of|not all have)"):
+        check_law(*loaded(*stack()), [sequences()])
+
+
+def test_one_number_at_every_step(loaded):
+    stack = [one_number(), layers.Activation("tanh"), layers.Reshape((-1, 1)), layers.GRU(3)]
+    check_law(*loaded(*stack), [sequences()])
+    stack = [some_numbers(), layers.Softmax(), layers.LayerNormalization(), layers.Dense(2)]
+    check_law(*loaded(*stack), [sequences()])
+
+
+def test_a_state_has_the_dtype_of_the_models(loaded):
+    model, params = loaded(layers.Conv1D(4, 3, padding="causal"), layers.GlobalAveragePooling1D())
+    one, xs = jrnn.stream(model), sequences()
+    state, _ = one.chunk(params, None, xs[:, :2])
+    wanted = one.step(params, state, xs[:, 2])
+    with jax.enable_x64(True):
+        stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state)
+        found = one.step(params, stored, xs[:, 2])
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert ours.dtype == theirs.dtype
+    same(found, wanted)
+
+
 def test_a_dense_layer_at_every_step_beside_its_input(loaded):
     x = keras.Input((STEPS, FEATURES))
     around = layers.Add()([layers.TimeDistributed(layers.Dense(FEATURES))(x), x])
