@@ -49,7 +49,7 @@ def memory_plan(cell: Cell, params: Params, xs: Any, **options: Unpack[TimeOptio
     known = {name: value for name, value in options.items() if name not in shapes}
     measured = functools.partial(run_loop, gradient_bytes, cell, feature_ndim, **known)
     found, _ = jax.eval_shape(measured, params, xs, **shapes)
-    copy = _copied_bytes(jax.tree.leaves(xs), feature_ndim, options)
+    copy = _copied_bytes(jax.tree.leaves(xs), feature_ndim, found.slices, options)
     return MemoryPlan(found.kept + copy, found.working, found.outputs, found.total + copy)
 
 
@@ -57,11 +57,11 @@ def _holds_shapes(option: Any) -> bool:
     return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(option))
 
 
-def _copied_bytes(arrays: list, feature_ndim: int, options: TimeOptions) -> int:
+def _copied_bytes(arrays: list, feature_ndim: int, slices: bool, options: TimeOptions) -> int:
     """Returns the bytes of the copy of its input that the loop goes over, if it is one.
 
-    The dtype is changed, time brought to the front, what does not count set to zero; and XLA wants
-    a single row in another layout.
+    The dtype is changed, time brought to the front, what does not count set to zero; and to go
+    over a single row, other than to cut slices out of it, XLA wants another layout.
     """
     time_major = options.get("time_major", False)
     _, batch, _ = layout(arrays, feature_ndim, time_major)
@@ -75,7 +75,7 @@ def _copied_bytes(arrays: list, feature_ndim: int, options: TimeOptions) -> int:
         dtypes != given
         or options.get("mask") is not None
         or options.get("lengths") is not None
-        or math.prod(batch) == 1
+        or (math.prod(batch) == 1 and not slices)
         or (batch and not time_major)
     )
     sizes = [leaf.size * own.itemsize for leaf, own in zip(arrays, dtypes, strict=True)]

@@ -22,6 +22,7 @@ class GradientBytes:
     working: int
     outputs: int
     total: int
+    slices: bool  # whether blocks are cut out of the input, which is then nowhere copied for them
 
 
 def gradient_bytes(
@@ -54,12 +55,14 @@ def gradient_bytes(
     step = _StepBytes(one, x, jax.tree.leaves(carry))
     steps = jax.tree.leaves(xs)[0].shape[0]
     segments = segments_of(steps, steps if plan.segment is None else plan.segment)
-    block = split_steps(segments.size, plan.gradient_block).size
+    blocks = split_steps(segments.size, plan.gradient_block)
+    block, rest = blocks.size, segments.rest or blocks.rest
     projected = split_steps(segments.size, plan.block).size if plan.block != 1 else 0
 
     kept = step.state + (step.products if plan.save_products else 0)  # for each step
-    parts = block < steps
+    parts = block < segments.size
     working = _most(step, block, projected * _bytes(one.z), _bytes(params), parts)
+    working += rest * step.contributions  # it has a program of its own
     if plan.segment is None:
         kept *= steps
     else:
@@ -69,7 +72,7 @@ def gradient_bytes(
     states = {id(leaf) for leaf in jax.tree.leaves(carry)} if plan.segment is None else set()
     spare = steps * _bytes([y for y in jax.tree.leaves(outputs) if id(y) not in states])
     total = kept + ys + max(spare, working)  # the outputs' cotangents are as large as they are
-    return GradientBytes(kept, working, ys, total), None
+    return GradientBytes(kept, working, ys, total, rest > 0), None
 
 
 def _most(step: "_StepBytes", block: int, projected: int, weights: int, parts: bool) -> int:
