@@ -159,13 +159,21 @@ def zoneout_step(cell, p, state, x):
         if training:
             k = 1 - noise(p.keys[next(numbers)], clock, rate, new.shape)
         mixed = k * old + (1 - k) * new
-        if new is y:
+        if new is y and not drops_outputs(cell.cell):
             outputs.append(mixed)
         return mixed
 
     outputs: list = []
     state = mix(before, after)
     return (state, clock + 1), outputs[0] if outputs else y
+
+
+def drops_outputs(cell):
+    if isinstance(cell, jrnn.StackedCell):
+        return drops_outputs(cell.cells[-1])
+    return getattr(cell, "output_dropout", 0) > 0 or (
+        hasattr(cell, "cell") and drops_outputs(cell.cell)
+    )
 
 
 def cell_names(cell):

@@ -44,7 +44,7 @@ class ZoneoutCell(Wrapper):
 
     Where a step puts out an array of its state, as an LSTM, a GRU and a stack of them do, the
     output is the new one of these; around a cell that makes its output of its state, such as a
-    ``ResidualCell``, it is what that cell says: put zoneout inside.
+    ``ResidualCell`` or one with ``output_dropout``, it is what that cell says: put zoneout inside.
     The state is a ``ClockedState``, which knows how many steps each row has done: a sequence in
     pieces, with one key and the state passed on, has the noise of the whole. A reset of the state
     is not noise: nothing is kept across it.
@@ -55,8 +55,7 @@ class ZoneoutCell(Wrapper):
         cell_state: Likewise, of an LSTM's or SRU's cell: of what is named ``cell`` in the state.
 
     Raises:
-        ValueError: If a probability is out of range, or is for what the state does not have; if
-            the cell drops its outputs, as zoneout belongs inside that dropout.
+        ValueError: If a probability is out of range, or is for what the state does not have.
 
     Source: Krueger et al., 2016 (arXiv:1606.01305).
     """
@@ -67,11 +66,6 @@ class ZoneoutCell(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         make_rates(self, "hidden", "cell_state")
-        if _drops_outputs(self.cell):
-            raise ValueError(
-                "ZoneoutCell: cell drops its outputs, which then are no longer its state; put "
-                "zoneout inside: DropoutCell(ZoneoutCell(...), output_dropout=...)"
-            )
 
     @property
     def is_random(self) -> bool:
@@ -114,9 +108,9 @@ class ZoneoutCell(Wrapper):
                 mixed.append(jnp.where(split_as(moves, after), after, split_as(before, after)))
             else:
                 mixed.append(rates[k] * split_as(before, after) + (1 - rates[k]) * after)
-        outputs = [mix for mix, after in zip(mixed, new, strict=True) if after is y]
-        stepped = jax.tree.unflatten(structure, mixed)
-        return ClockedState(stepped, tick(state.clock)), outputs[0] if outputs else y
+        if not _drops_outputs(self.cell):
+            y = next((mix for mix, after in zip(mixed, new, strict=True) if after is y), y)
+        return ClockedState(jax.tree.unflatten(structure, mixed), tick(state.clock)), y
 
     def _rates(self, state: State) -> list[float]:
         """Returns the probability for each array of a state, by its name there."""
@@ -137,6 +131,7 @@ class ZoneoutCell(Wrapper):
 
 
 def _drops_outputs(cell: Cell) -> bool:
+    """Returns whether a key would make the cell put out something else than its state."""
     if isinstance(cell, StackedCell):
         return _drops_outputs(cell.cells[-1])
     if isinstance(cell, DropoutCell) and cell.output_dropout > 0:

@@ -60,7 +60,7 @@ def gradient_bytes(
     projected = split_steps(segments.size, plan.block).size if plan.block != 1 else 0
 
     kept = step.state + (step.products if plan.save_products else 0)  # for each step
-    parts = block < segments.size
+    parts = block < segments.size or rest > 0
     working = _most(step, block, projected * _bytes(one.z), _bytes(params), parts)
     working += rest * step.contributions  # it has a program of its own
     if plan.segment is None:
