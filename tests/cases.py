@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jrnn import GRUCell, LSTMCell, SimpleRNNCell, SRUCell, StackedCell
 
@@ -67,6 +68,14 @@ def random_problem(seed, cell, batch=(B,), steps=T):
     rng = np.random.default_rng(seed)
     params = random_params(rng, cell)
     return params, rng.normal(size=(*batch, steps, F)), random_state(rng, cell, params, batch)
+
+
+def every_other(cases):
+    """Parameters of a test out of a dict, by name; every second one is slow."""
+    return [
+        pytest.param(value, id=name, marks=[pytest.mark.slow] if k % 2 else [])
+        for k, (name, value) in enumerate(cases.items())
+    ]
 
 
 def assert_close(actual, expected, tolerance=1e-12):
