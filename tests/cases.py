@@ -70,6 +70,9 @@ def random_problem(seed, cell, batch=(B,), steps=T):
     return params, rng.normal(size=(*batch, steps, F)), random_state(rng, cell, params, batch)
 
 
+SLOW_BFLOAT16 = pytest.param("bfloat16", marks=pytest.mark.slow)
+
+
 def every_other(cases):
     """Parameters of a test out of a dict, by name; every second one is slow."""
     return [

@@ -15,6 +15,7 @@ from jax.test_util import check_grads
 
 from jrnn import activations
 from jrnn.activations import ACTIVATIONS, get
+from tests.cases import SLOW_BFLOAT16
 
 # 48 points, none within 0.02 of a kink of any function below.
 POINTS = (np.linspace(-7.03, 7.09, 48) + 0.01).reshape(4, 12)
@@ -146,7 +147,7 @@ def test_gradients_are_those_of_finite_differences(name, options):
 
 @every_case
 @pytest.mark.usefixtures("op_by_op")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", SLOW_BFLOAT16, "float16"])
 def test_narrow_types_are_kept_and_follow_float64_far_out(name, options, dtype):
     far = [v for v in EXTREMES if name != "exponential" or v < 10]
     # A last-axis function sees one large and one small number; the others each number alone.

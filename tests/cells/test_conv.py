@@ -17,7 +17,7 @@ from jrnn import (
 )
 from jrnn.cells.convolution import convolve
 from tests import conv_oracle
-from tests.cases import assert_close, assert_equal
+from tests.cases import assert_close, assert_equal, every_other
 
 pytestmark = pytest.mark.usefixtures("x64")
 # No two sizes alike, so that no axis passes for another.
@@ -100,7 +100,7 @@ def test_every_option(name, options):
     assert_close(rnn(cell, params, xs, initial_state=state, **options), expected)
 
 
-@every_cell
+@pytest.mark.parametrize("cell", every_other(CELLS))
 @pytest.mark.parametrize("batch", [(), (2, B)], ids=str)
 def test_steps_are_the_layer_for_any_leading_axes(cell, batch):
     params, xs, state = problem(2, cell, batch)
@@ -133,7 +133,7 @@ def test_initial_state_is_zero_and_follows_the_input(cell):
     assert jax.tree.structure(fresh) == jax.tree.structure(state)
 
 
-@every_cell
+@pytest.mark.parametrize("cell", every_other(CELLS))
 def test_gradients(cell):
     params, xs, state = problem(5, cell, steps=3)
     for way in ("hoisted", "chunked", "in_loop") if cell.rank == 1 else ("auto",):

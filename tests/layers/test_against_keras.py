@@ -7,7 +7,7 @@ import pytest
 from tests.compare_with_keras import compare
 from tests.keras_oracle import EXCLUDED, KINDS, MASKS, MERGES, NAMES, draw, keras
 
-COUNT, QUICK = 240, 24
+COUNT, QUICK = 240, 14
 SEEDS = [pytest.param(i, marks=[] if i < QUICK else [pytest.mark.slow]) for i in range(COUNT)]
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis")

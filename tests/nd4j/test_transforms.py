@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from tests.cases import assert_close
+from tests.cases import assert_close, every_other
 from tests.devices import run_on_devices
 from tests.nd4j.table import OPS, arguments
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 
 
-@every_op
+@pytest.mark.parametrize("op", every_other(OPS))
 def test_gradients(op):
     """Of every float, in both modes; the step of 1e-5 leaves errors of about 1e-10."""
     args = arguments(op)
