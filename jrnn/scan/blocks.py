@@ -21,6 +21,10 @@ class Plan(NamedTuple):
     segment: int | None = None  # of so many steps the gradient keeps the first state; None: all
 
 
+Results = tuple[Any, Any]  # the state after some steps, and their ys
+OneBlock = Callable[[Any, Any], Results]  # of the state before a block, and the block's xs
+
+
 class Blocks(NamedTuple):
     """``number`` blocks of ``size`` steps, and ``rest`` steps at the end of time."""
 
@@ -46,13 +50,7 @@ def segments_of(steps: int, size: int) -> Blocks:
     return Blocks(size, *divmod(steps, size))
 
 
-def over_blocks(
-    one_block: Callable[[Any, Any], tuple[Any, Any]],
-    state: Any,
-    xs: Any,
-    blocks: Blocks,
-    reverse: bool,
-) -> tuple[Any, Any]:
+def over_blocks(one_block: OneBlock, state: Any, xs: Any, blocks: Blocks, reverse: bool) -> Results:
     """Runs ``one_block(state, xs of a block) -> (state, ys)`` over all blocks, ys end to end."""
     if blocks.number == 1 and not blocks.rest:
         return one_block(state, xs)
@@ -70,13 +68,7 @@ def over_blocks(
     return _with_rest(main_blocks, rest, state, blocks, reverse)
 
 
-def over_slices(
-    one_block: Callable[[Any, Any], tuple[Any, Any]],
-    state: Any,
-    xs: Any,
-    blocks: Blocks,
-    reverse: bool,
-) -> tuple[Any, Any]:
+def over_slices(one_block: OneBlock, state: Any, xs: Any, blocks: Blocks, reverse: bool) -> Results:
     """Does the same, and a gradient computes each block again; ``xs`` have no derivative.
 
     ``over_blocks`` goes over a copy of ``xs`` without their rest. Here the blocks are cut out one
@@ -103,7 +95,7 @@ def over_slices(
 
 def _with_rest(
     main_blocks: Callable, rest: Callable, state: Any, blocks: Blocks, reverse: bool
-) -> tuple[Any, Any]:
+) -> Results:
     """Returns the last state, and the ys of all blocks and of the rest end to end."""
 
     def main(state):
